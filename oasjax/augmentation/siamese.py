@@ -1,0 +1,110 @@
+"""From a batch of uint8 crops to the two branches and their targets, on the device.
+
+Both branches share crop, rotation, mirror and colour; they differ in the pasted occluders alone.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Int8, PRNGKeyArray
+
+from oasjax.augmentation import colour, flip, occluders
+from oasjax.codecs import heatmap, occlusion_map
+
+
+class Branch(NamedTuple):
+    """One branch: normalised images and its occlusion target.
+
+    `occlusion_weight` is 0 for an image in which no joint's occlusion is known: it has no L_o.
+    """
+
+    images: Float[Array, "b y x 3"]
+    occlusion_map: Float[Array, "b h w 1"]
+    occlusion_weight: Float[Array, "b"]
+
+
+class SiamesePair(NamedTuple):
+    """Inputs and targets of one training step.
+
+    `joint_weight` is 1 for the labelled joints inside the crop; `natural_mask` is M of eq. 7: 1 minus the
+    occlusion map of the *clean* image, so that pasted patches stay in (there the mimicking shall act).
+    """
+
+    occluded: Branch
+    clean: Branch
+    heatmaps: Float[Array, "b h w k"]
+    joint_weight: Float[Array, "b k"]
+    natural_mask: Float[Array, "b h w 1"]
+
+
+def occlusion_targets(
+    heatmaps: Float[Array, "b h w k"],
+    visibility: Int8[Array, "b k"],
+    known: Bool[Array, "b k"],
+    pasted: Bool[Array, "b k"],
+) -> tuple[Float[Array, "b h w 1"], Float[Array, "b"]]:
+    """Occlusion map and image weight.
+
+    A joint whose occlusion is not known counts only where a patch was pasted on it; an image without any
+    counting joint has weight 0.
+    """
+    labelled = visibility > 0
+    occluded = labelled & (pasted | (known & (visibility == 1)))
+    counts = labelled & (known | pasted)
+    return occlusion_map.encode(heatmaps, occluded), counts.any(-1).astype(heatmaps.dtype)
+
+
+def prepare(
+    key: PRNGKeyArray,
+    batch: dict[str, Array],
+    *,
+    flip_permutation: Int[np.ndarray, "k"],
+    stride: int,
+    sigma_cells: float,
+    flip_probability: float,
+    colour_jitter: float,
+    patches: Any,
+) -> SiamesePair:
+    """Flip, colour, paste, normalise, render targets.
+
+    Args:
+        batch: the device part of a batch (DESIGN: `image`, `keypoints`, `visibility`, `occlusion_known`).
+        flip_permutation: left/right swap of the skeleton.
+        stride, sigma_cells: of the heatmaps.
+        patches: mapping with the keyword arguments of `occluders.sample_patches`.
+    """
+    flip_key, colour_key, patch_key = jax.random.split(key, 3)
+    size, height, width, _ = batch["image"].shape
+    flipped = jax.random.bernoulli(flip_key, flip_probability, (size,))
+    images = flip.flip_images(colour.to_float(batch["image"]), flipped)
+    images = colour.jitter(colour_key, images, colour_jitter)
+    points = flip.flip_keypoints(batch["keypoints"], flipped, width, flip_permutation)
+    visibility = flip.flip_flags(batch["visibility"], flipped, flip_permutation)
+    known = flip.flip_flags(batch["occlusion_known"], flipped, flip_permutation)
+    # A joint outside the crop has no target; this also retires unlabelled joints with wild coordinates.
+    visibility = jnp.where(heatmap.inside(points, height, width), visibility, 0)
+    labelled = visibility > 0
+
+    drawn = occluders.sample_patches(patch_key, points, labelled, height=height, width=width, **dict(patches))
+    pasted = occluders.covered(drawn, points).any(axis=1)
+    occluded_images = occluders.paste(images, drawn)
+
+    heatmaps = heatmap.encode(
+        heatmap.pixels_to_cells(points, stride),
+        labelled,
+        height=height // stride,
+        width=width // stride,
+        sigma_cells=sigma_cells,
+    )
+    nothing_pasted = jnp.zeros_like(pasted)
+    clean_map, clean_weight = occlusion_targets(heatmaps, visibility, known, nothing_pasted)
+    occluded_map, occluded_weight = occlusion_targets(heatmaps, visibility, known, pasted)
+    return SiamesePair(
+        occluded=Branch(colour.normalize(occluded_images), occluded_map, occluded_weight),
+        clean=Branch(colour.normalize(images), clean_map, clean_weight),
+        heatmaps=heatmaps,
+        joint_weight=labelled.astype(jnp.float32),
+        natural_mask=1.0 - clean_map,
+    )

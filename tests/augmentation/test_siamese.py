@@ -1,0 +1,121 @@
+"""The siamese pair: what its branches share, and what enters which target."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from oasjax.augmentation import flip, siamese
+from oasjax.datasets.skeletons import MPII, flip_permutation
+
+PATCHES = {
+    "min_patches": 1,
+    "max_patches": 1,
+    "min_side": 0.3,
+    "max_side": 0.3,
+    "jitter": 0.0,
+    "flat_probability": 1.0,
+}
+SETTINGS = {
+    "flip_permutation": flip_permutation(MPII),
+    "stride": 4,
+    "sigma_cells": 1.0,
+    "flip_probability": 0.5,
+    "colour_jitter": 0.2,
+    "patches": PATCHES,
+}
+
+
+def batch_of(size: int = 8, known: bool = True) -> dict[str, jnp.ndarray]:
+    random = np.random.default_rng(0)
+    visibility = np.full((size, 16), 2, np.int8)
+    visibility[:, 3] = 1 if known else 2
+    visibility[:, 9] = 0
+    keypoints = random.uniform(4, 60, size=(size, 16, 2)).astype(np.float32)
+    keypoints[:, 9] = np.nan  # an unlabelled joint may hold anything
+    return {
+        "image": jnp.asarray(random.integers(0, 256, (size, 64, 64, 3)), jnp.uint8),
+        "keypoints": jnp.asarray(keypoints),
+        "visibility": jnp.asarray(visibility),
+        "occlusion_known": jnp.full((size, 16), known),
+    }
+
+
+def test_the_branches_differ_in_the_pasted_pixels_alone():
+    pair = siamese.prepare(jax.random.key(0), batch_of(), **SETTINGS)
+    differs = (pair.occluded.images != pair.clean.images).any(-1).mean((1, 2))
+    # One patch of .3 x .3 of the crop, a rectangle or an ellipse, perhaps cut by the border.
+    assert (differs > 0.01).all() and (differs < 0.12).all()
+
+
+def test_nothing_differs_without_patches():
+    settings = SETTINGS | {"patches": PATCHES | {"min_patches": 0, "max_patches": 0}}
+    pair = siamese.prepare(jax.random.key(0), batch_of(), **settings)
+    for occluded, clean in zip(pair.occluded, pair.clean, strict=True):
+        np.testing.assert_array_equal(occluded, clean)
+
+
+def test_joints_under_a_patch_enter_the_occluded_target_but_not_the_natural_mask():
+    pair = siamese.prepare(jax.random.key(0), batch_of(), **SETTINGS)
+    assert (pair.occluded.occlusion_map >= pair.clean.occlusion_map).all()
+    assert (pair.occluded.occlusion_map.sum() - pair.clean.occlusion_map.sum()) > 8
+    np.testing.assert_array_equal(pair.natural_mask, 1 - pair.clean.occlusion_map)
+
+
+def test_joints_of_unknown_occlusion_count_only_where_a_patch_was_pasted():
+    pair = siamese.prepare(jax.random.key(0), batch_of(known=False), **SETTINGS)
+    np.testing.assert_array_equal(pair.clean.occlusion_weight, 0.0)
+    np.testing.assert_array_equal(pair.natural_mask, 1.0)
+    np.testing.assert_array_equal(pair.occluded.occlusion_weight, 1.0)
+    assert (pair.occluded.occlusion_map.max((1, 2, 3)) > 0.5).all()
+
+
+def test_targets_follow_the_mirrored_picture():
+    """A white dot is drawn at each joint: wherever the flip takes it, its heatmap peaks there."""
+    keypoints = jnp.asarray([[[8.0 * (j % 4) + 5, 12.0 * (j // 4) + 5] for j in range(16)]])
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    x, y = np.asarray(keypoints[0], int).T
+    image[0, y, x] = 255
+    batch = {
+        "image": jnp.asarray(image),
+        "keypoints": keypoints,
+        "visibility": jnp.full((1, 16), 2, jnp.int8),
+        "occlusion_known": jnp.ones((1, 16), bool),
+    }
+    settings = SETTINGS | {"flip_probability": 1.0, "stride": 1, "colour_jitter": 0.0}
+    pair = siamese.prepare(jax.random.key(0), batch, **settings)
+    for joint in range(16):
+        row, column = np.unravel_index(np.argmax(pair.heatmaps[0, :, :, joint]), (64, 64))
+        assert pair.clean.images[0, row, column, 0] > 1  # the dot, normalised
+    # Mirrored at x = 31.5, and named after the other side.
+    right_wrist = np.unravel_index(np.argmax(pair.heatmaps[0, :, :, 10]), (64, 64))
+    left = keypoints[0, 15]
+    assert right_wrist == (int(left[1]), 63 - int(left[0]))
+
+
+def test_a_joint_outside_the_crop_has_no_weight_and_no_target():
+    batch = batch_of(2)
+    batch["keypoints"] = batch["keypoints"].at[:, 0].set(jnp.asarray([-5.0, 10.0]))
+    batch["keypoints"] = batch["keypoints"].at[:, 5].set(jnp.asarray([70.0, 10.0]))
+    pair = siamese.prepare(jax.random.key(0), batch, **SETTINGS)
+    np.testing.assert_array_equal(pair.joint_weight[:, [0, 5, 9]], 0.0)
+    assert not pair.heatmaps[..., 0].any()
+    assert jnp.isfinite(pair.heatmaps).all()
+
+
+def test_flipping_twice_is_the_identity():
+    batch, every = batch_of(), jnp.ones(8, bool)
+    permutation = flip_permutation(MPII)
+    twice = flip.flip_images(flip.flip_images(batch["image"], every), every)
+    np.testing.assert_array_equal(twice, batch["image"])
+    once = flip.flip_keypoints(batch["keypoints"], every, 64, permutation)
+    back = flip.flip_keypoints(once, every, 64, permutation)
+    np.testing.assert_allclose(back, batch["keypoints"], atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_same_key_gives_the_same_pair(seed):
+    first, second = (siamese.prepare(jax.random.key(seed), batch_of(), **SETTINGS) for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    other = siamese.prepare(jax.random.key(seed + 1), batch_of(), **SETTINGS)
+    assert (other.occluded.images != first.occluded.images).any()
