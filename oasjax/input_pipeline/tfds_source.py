@@ -1,0 +1,232 @@
+"""Records prepared by TFDS, and the batches of a plan executed by tf.data (needs TensorFlow).
+
+TFDS prepares a data set once, as array_record files with random access; the pictures stay the bytes
+of their files. Where prepared data lie, a fingerprint of what they were made from keeps another
+folder of the same layout from being mistaken for it.
+"""
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from oasjax.datasets.skeletons import Skeleton
+from oasjax.errors import UserError
+from oasjax.input_pipeline.batching import (
+    EXAMPLE_KEYS,
+    Batch,
+    Place,
+    Source,
+    eval_plan,
+    make_example,
+    split_batch,
+    train_plan,
+)
+from oasjax.input_pipeline.crop import CropConfig, crop_example
+
+# tf.data runs on the host: left alone, TensorFlow would take the accelerator's memory from JAX.
+tf.config.set_visible_devices([], "GPU")
+
+# Name of a data set -> module and class of its builder; imported when asked for.
+BUILDERS = {
+    "lsp_extended": "oasjax.datasets.lsp_extended.lsp_extended_dataset_builder:Builder",
+    "synthetic_people": "oasjax.datasets.synthetic_people.synthetic_people_dataset_builder:Builder",
+}
+
+
+def files_fingerprint(folder: Path, files: Iterable[Path]) -> str:
+    """Digest over a folder's place and some files' names, sizes and modification times."""
+    digest = hashlib.sha256(str(folder.resolve()).encode())
+    for path in sorted(files):
+        status = path.stat()
+        digest.update(f"\n{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
+
+
+def prepare(
+    name: str, prepared_dir: Path, manual_dir: Path | None = None, **builder_options: Any
+) -> tfds.core.DatasetBuilder:
+    """The builder of a data set, prepared as array_record files in `prepared_dir` (once).
+
+    Args:
+        name: a key of BUILDERS.
+        prepared_dir: belongs to this very data; see `files_fingerprint`.
+        manual_dir: the folder that the user downloaded, where the data set needs one.
+        **builder_options: passed to the builder (its configuration).
+
+    Raises:
+        UserError: `prepared_dir` cannot be written.
+    """
+    module, class_name = BUILDERS[name].split(":")
+    builder_class = getattr(importlib.import_module(module), class_name)
+    if not sys.stderr.isatty():
+        # In a log file each redrawing of the bars would be a line.
+        tfds.disable_progress_bar()
+    try:
+        prepared_dir.mkdir(parents=True, exist_ok=True)
+        # Two runs that start together would otherwise prepare the same files at once.
+        with filelock.FileLock(prepared_dir / "preparing.lock"):
+            builder = builder_class(data_dir=str(prepared_dir), file_format="array_record", **builder_options)
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=None if manual_dir is None else str(manual_dir)
+                )
+            )
+    except OSError as error:
+        raise UserError(
+            f"Cannot prepare {name} in {prepared_dir}: {error.strerror or error}. "
+            "Pass --config.data.prepared_dir=FOLDER with room and the right to write."
+        ) from error
+    return builder
+
+
+class TfdsSource:
+    """Random access to one split of a prepared builder; pictures are left encoded.
+
+    Attributes:
+        skeleton: the joints of `keypoints`.
+    """
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, skeleton: Skeleton):
+        """Open a split; `split` may be a slice ("train[:100]")."""
+        self._records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+        self.skeleton = skeleton
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record = self._records[index]
+        return {**record, "image_id": record["image_id"].decode()}
+
+
+def tf_train_batches(
+    source: Source,
+    crop: CropConfig,
+    *,
+    seed: int,
+    start_step: int,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_threads: int = 2,
+    prefetch: int = 2,
+) -> Iterator[Batch]:
+    """What `batching.train_batches` gives, byte for byte, through tf.data."""
+    plan = train_plan(seed, start_step, batch_size, len(source), process_index, process_count)
+    local_size = batch_size // process_count
+    return _batches_by_tf_data(source, crop, seed, plan, local_size, num_threads, prefetch)
+
+
+def tf_eval_batches(
+    source: Source,
+    crop: CropConfig,
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_threads: int = 2,
+    prefetch: int = 2,
+) -> Iterator[Batch]:
+    """What `batching.eval_batches` gives, byte for byte, through tf.data."""
+    plan = eval_plan(batch_size, len(source), process_index, process_count)
+    local_size = batch_size // process_count
+    return _batches_by_tf_data(source, crop, 0, plan, local_size, num_threads, prefetch)
+
+
+def _batches_by_tf_data(
+    source: Source,
+    crop: CropConfig,
+    seed: int,
+    plan: Iterable[list[Place]],
+    local_size: int,
+    num_threads: int,
+    prefetch: int,
+) -> Iterator[Batch]:
+    """Execute a plan with tf.data: TensorFlow orders the work, the work itself is `make_example`.
+
+    Closing the generator drops the dataset. An exception raised for an example surfaces as itself
+    when its batch is asked for.
+    """
+    blank = _blank_example(crop, source.skeleton)
+    # TensorFlow would turn an exception into its own, and print a stack trace besides. So a failed
+    # example becomes a blank one, and its exception waits here under its position in the plan.
+    failures: dict[int, Exception] = {}
+
+    def rows() -> Iterator[np.ndarray]:
+        position = 0
+        for places in plan:
+            yield np.array(
+                [
+                    (
+                        position + n,
+                        place.index,
+                        -1 if place.epoch is None else place.epoch,
+                        place.valid,
+                    )
+                    for n, place in enumerate(places)
+                ],
+                np.int64,
+            )
+            position += len(places)
+
+    def make_values(row: np.ndarray) -> list[Any]:
+        position, index, epoch, valid = row.tolist()
+        place = Place(index, None if epoch < 0 else epoch, bool(valid))
+        try:
+            example = make_example(source, crop, seed, place)
+        except Exception as error:
+            failures[position] = error
+            example = blank
+        example = {**example, "image_id": example["image_id"].encode()}
+        return [example[key] for key in EXAMPLE_KEYS]
+
+    dtypes = [
+        tf.string if key == "image_id" else tf.as_dtype(np.asarray(blank[key]).dtype) for key in EXAMPLE_KEYS
+    ]
+
+    def make_tensors(row: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = tf.numpy_function(make_values, [row], dtypes)
+        return dict(zip(EXAMPLE_KEYS, values, strict=True))
+
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = num_threads
+    dataset = (
+        tf.data.Dataset.from_generator(rows, output_signature=tf.TensorSpec((None, 4), tf.int64))
+        .unbatch()
+        .map(make_tensors, num_parallel_calls=num_threads, deterministic=True)
+        .batch(local_size)
+        .prefetch(prefetch)
+        .with_options(options)
+    )
+    for number, columns in enumerate(dataset.as_numpy_iterator()):
+        for position in range(number * local_size, (number + 1) * local_size):
+            if position in failures:
+                raise failures[position]
+        columns["image_id"] = [image_id.decode() for image_id in columns["image_id"]]
+        yield split_batch(columns)
+
+
+def _blank_example(crop: CropConfig, skeleton: Skeleton) -> dict[str, Any]:
+    """An example of the shapes and dtypes that `make_example` gives, for a person nobody sees."""
+    width, height = crop.input_size_wh
+    record = {
+        "image": np.zeros((height, width, 3), np.uint8),
+        "keypoints": np.zeros((skeleton.num_joints, 2)),
+        "visibility": np.zeros(skeleton.num_joints),
+        "occlusion_known": np.zeros(skeleton.num_joints),
+        "bbox_xywh": np.array([0, 0, width, height]),
+        "head_size": np.nan,
+        "area": np.nan,
+        "example_id": -1,
+        "image_id": "",
+    }
+    return crop_example(record, crop, None)
