@@ -1,0 +1,86 @@
+"""Quickstart: siamese OASNet on drawn people (`synthetic_people`), small enough for two CPU cores.
+
+Command: make quickstart   (oasjax train --config quickstart --workdir runs/quickstart)
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.task = "oasnet"
+    config.seed = 0
+    config.skeleton = "mpii"
+
+    config.data = ConfigDict()
+    config.data.name = "synthetic_people"
+    config.data.source = "arrays"  # "tfds": the same people through TFDS and tf.data
+    config.data.data_dir = ""
+    config.data.arrays_path = ""  # "": render them now
+    config.data.prepared_dir = ""
+    config.data.input_size_wh = (64, 64)
+    config.data.padding = 1.25
+    config.data.rotation_deg = 15.0  # standard deviation; three in five crops are turned
+    config.data.scale_factor = 0.15
+    config.data.train_size = 6000
+    config.data.eval_size = 500
+    config.data.look = "studio"
+    config.data.render_size = 128
+    config.data.seed = 0  # of the drawing; the held-out people use the next one
+
+    config.augment = ConfigDict()
+    config.augment.flip_probability = 0.5
+    config.augment.colour_jitter = 0.2
+    config.augment.patches = ConfigDict()  # artificial occluders of the occluded branch
+    config.augment.patches.min_patches = 0
+    config.augment.patches.max_patches = 3
+    config.augment.patches.min_side = 0.1  # of the crop's shorter side
+    config.augment.patches.max_side = 0.3
+    config.augment.patches.jitter = 0.05
+    config.augment.patches.flat_probability = 0.3
+
+    config.model = ConfigDict()
+    config.model.name = "hourglass"
+    config.model.dtype = "float32"
+    config.model.hourglass = ConfigDict()
+    config.model.hourglass.num_stacks = 1
+    config.model.hourglass.depth = 3
+    config.model.hourglass.features = 48
+    config.model.hourglass.num_blocks = 1
+    config.model.hourglass.stem_pool = True
+
+    config.target = ConfigDict()
+    config.target.sigma_cells = 1.0
+
+    config.loss = ConfigDict()
+    config.loss.occlusion_weight = 1.0  # lambda_o of eq. 4
+    config.loss.mimic_weight = 0.001  # lambda_mimic of eq. 11
+    config.loss.detach = False
+    config.loss.epsilon = 0.1
+    config.loss.num_iters = 5
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.schedule = ConfigDict()
+    config.optimizer.schedule.name = "cosine"
+    config.optimizer.schedule.warmup_steps = 50
+    config.optimizer.schedule.boundaries = ()
+    config.optimizer.schedule.factor = 0.01
+
+    config.train = ConfigDict()
+    config.train.batch_size = 32
+    config.train.num_steps = 1500
+
+    config.eval = ConfigDict()
+    config.eval.batch_size = 64
+    config.eval.flip_test = True
+    config.eval.metrics = ("pckh", "pck")
+    config.eval.test_sets = ("clean",)
+
+    config.log = ConfigDict()
+    config.log.every = 50
+    config.log.checkpoint_every = 500
+    config.log.keep_checkpoints = 2
+    return config

@@ -1,0 +1,127 @@
+"""Predictions for a whole test set, and their scores."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from oasjax.datasets.skeletons import SKELETONS
+from oasjax.errors import UserError
+from oasjax.evaluation.pck import mean_pose, pck, pckh
+from oasjax.input_pipeline.batching import Source
+from oasjax.input_pipeline.crop import CropConfig, crop_box
+from oasjax.ops.affine import apply_affine, crop_matrix
+from oasjax.training.mesh import shard_batch, to_host
+
+PEOPLE = ("keypoints", "visibility", "occlusion_known", "bbox_xywh", "hidden_by")
+ANNOTATIONS = ("image_keypoints", "visibility", "occlusion_known", "head_size", "example_id")
+
+
+def predict_all(
+    eval_step: Any, variables: Any, batches: Any, mesh: Any, process_count: int = 1
+) -> dict[str, np.ndarray]:
+    """Run every batch; one row an example, in the order of example_id, the padding dropped.
+
+    Args:
+        eval_step: compiled `(variables, batch) -> predictions`.
+        batches: iterator of (device part, host part).
+        mesh: where the batches go.
+
+    Returns:
+        Predictions, annotations (as `oasjax.input_pipeline.crop.crop_example` names them) and the crop's
+        own `crop_keypoints`.
+    """
+    rows: list[dict[str, np.ndarray]] = []
+    for device_part, host_part in batches:
+        kept = {name: np.asarray(host_part[name]) for name in ANNOTATIONS}
+        kept["crop_keypoints"] = device_part["keypoints"]
+        kept["crop_to_image"] = device_part["crop_to_image"]
+        kept["valid"] = device_part["valid"]
+        predicted = eval_step(variables, shard_batch(mesh, device_part))
+        if process_count > 1:
+            kept = to_host(kept)
+        rows.append(kept | to_host(predicted))
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    valid = np.flatnonzero(columns.pop("valid"))
+    order = valid[np.argsort(columns["example_id"][valid], kind="stable")]
+    return {name: column[order] for name, column in columns.items()}
+
+
+def to_image(points: Float[np.ndarray, "n k 2"], rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Crop pixels -> pixels of the original pictures."""
+    return apply_affine(points.astype(np.float64), rows["crop_to_image"].astype(np.float64))
+
+
+def score(
+    keypoints_crop_px: Float[np.ndarray, "n k 2"], rows: dict[str, np.ndarray], config: Any
+) -> dict[str, Any]:
+    """Scores named in `config.eval.metrics`, nested {split: {metric: {part: value}}}.
+
+    Joints under a pasted test occluder count as occluded, known exactly.
+    """
+    skeleton = SKELETONS[config["skeleton"]]
+    predicted = to_image(keypoints_crop_px, rows)
+    pasted = rows["pasted"]
+    truth = (
+        rows["image_keypoints"],
+        np.where(pasted, np.int8(1), rows["visibility"]),
+        rows["occlusion_known"] | pasted,
+    )
+    scorers = {
+        "pckh": lambda: pckh(predicted, *truth, rows["head_size"], skeleton),
+        "pck": lambda: pck(predicted, *truth, skeleton),
+    }
+    merged: dict[str, Any] = {}
+    for name in config["eval"]["metrics"]:
+        if name not in scorers:
+            raise UserError(f"config.eval.metrics has '{name}'; choose from {sorted(scorers)}")
+        for split, metrics in scorers[name]().items():
+            for metric, parts in metrics.items():
+                merged.setdefault(split, {}).setdefault(metric, {}).update(parts)
+    return merged
+
+
+# A mean needs no more; reading millions of annotations before the first step would only delay it.
+MAX_PEOPLE = 10_000
+
+
+def collect_people(source: Source) -> dict[str, np.ndarray]:
+    """Annotations of the first MAX_PEOPLE people, stacked; no picture is decoded."""
+    records = [source[index] for index in range(min(len(source), MAX_PEOPLE))]
+    names = [name for name in PEOPLE if name in records[0]]
+    return {name: np.stack([record[name] for record in records]) for name in names}
+
+
+def person_matrix(bbox_xywh: np.ndarray, crop: CropConfig) -> np.ndarray:
+    """Map from image pixels to the plain crop of a person."""
+    center, size_wh = crop_box(bbox_xywh, crop.input_size_wh, crop.padding)
+    return crop_matrix(center, size_wh, crop.input_size_wh)
+
+
+def training_mean_pose(people: dict[str, np.ndarray], crop: CropConfig) -> np.ndarray:
+    """Mean pose (K, 2) in crop pixels of people cut out plainly: the floor that a model must beat."""
+    points = [
+        apply_affine(keypoints.astype(np.float64), person_matrix(bbox, crop))
+        for keypoints, bbox in zip(people["keypoints"], people["bbox_xywh"], strict=True)
+    ]
+    return mean_pose(np.stack(points), people["visibility"])
+
+
+def describe(people: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Number of people and labelled joints, and the shares of these that are hidden, by cause if known.
+
+    `occluded` is None when no joint's occlusion is known.
+    """
+    labelled = people["visibility"] > 0
+    known = labelled & people["occlusion_known"]
+    statistics: dict[str, Any] = {
+        "people": len(labelled),
+        "labelled_joints": int(labelled.sum()),
+        "not_labelled": float(1 - labelled.mean()),
+        "occluded": float((people["visibility"] == 1)[known].mean()) if known.any() else None,
+    }
+    if "hidden_by" in people:
+        for code, cause in enumerate(("self", "person", "object"), start=1):
+            share = (people["hidden_by"] == code)[labelled].mean()
+            statistics[f"occluded_by_{cause}"] = float(share)
+    return statistics

@@ -1,0 +1,316 @@
+"""Training and evaluation of a config in a workdir; the story from top to bottom."""
+
+import itertools
+import math
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from oasjax.errors import UserError
+from oasjax.input_pipeline import open_eval_batches, open_source, open_train_batches
+from oasjax.input_pipeline.batching import Source
+from oasjax.input_pipeline.crop import CropConfig
+from oasjax.training import evaluation
+from oasjax.training import workdir as folder
+from oasjax.training.checkpoints import Checkpoints
+from oasjax.training.history import History
+from oasjax.training.mesh import data_mesh, replicated, shard_batch
+from oasjax.training.optimizers import make_optimizer, make_schedule
+from oasjax.training.progress import Progress
+from oasjax.training.state import TrainState, create_train_state, require_divisible
+from oasjax.training.step import compile_step, make_eval_step, make_train_step
+from oasjax.training.tasks import make_task
+
+# `clean` pictures, and the same with fixed occluders `pasted` on them.
+TEST_SETS = ("clean", "pasted")
+
+
+def print_line(line: str) -> None:
+    print(line, flush=True)
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient is no longer finite; nothing of that state is saved."""
+
+
+@dataclass
+class Setup:
+    """What a run needs besides its state; built once by `set_up`."""
+
+    config: Any
+    task: Any
+    mesh: Mesh
+    train_source: Source
+    eval_source: Source
+    train_crop: CropConfig
+    eval_crop: CropConfig
+    say: Callable[[str], None]
+    eval_steps: dict[str, Any] = field(default_factory=dict)
+
+
+def set_up(config: Any, say: Callable[[str], None]) -> Setup:
+    """Check the config, open the data. Raises UserError for what the user can mend."""
+    task = make_task(config)
+    mesh = data_mesh()
+    require_divisible(config.train.batch_size, "config.train.batch_size", mesh.size)
+    require_divisible(config.eval.batch_size, "config.eval.batch_size", mesh.size)
+    unknown = [name for name in config.eval.test_sets if name not in TEST_SETS]
+    if unknown:
+        raise UserError(f"config.eval.test_sets has '{unknown[0]}'; choose from {TEST_SETS}")
+    train_source, eval_source = open_source(config.data, "train"), open_source(config.data, "eval")
+    if train_source.skeleton.name != config.skeleton:
+        raise UserError(
+            f"config.skeleton is '{config.skeleton}', but {config.data.name} has the joints of"
+            f" '{train_source.skeleton.name}'"
+        )
+    size = tuple(config.data.input_size_wh)
+    return Setup(
+        config=config,
+        task=task,
+        mesh=mesh,
+        train_source=train_source,
+        eval_source=eval_source,
+        train_crop=CropConfig(
+            size,
+            config.data.padding,
+            rotation_deg=config.data.rotation_deg,
+            scale_factor=config.data.scale_factor,
+        ),
+        eval_crop=CropConfig(size, config.data.padding),
+        say=say,
+    )
+
+
+@dataclass
+class Result:
+    """How a call of `train_and_evaluate` ended.
+
+    Attributes:
+        signal: number of the signal that ended it early, after saving; 0 when it ran to its end.
+        metrics: contents of `metrics.json`.
+        state: the last state.
+        test_rows: predictions and annotations by test set (`evaluation.predict_all`); empty if interrupted.
+    """
+
+    signal: int
+    metrics: dict[str, Any]
+    state: TrainState
+    test_rows: dict[str, dict[str, np.ndarray]]
+
+
+def train_and_evaluate(
+    config: Any,
+    workdir: Path,
+    *,
+    say: Callable[[str], None] = print_line,
+    draw: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None,
+) -> Result:
+    """Train as `config` says, resuming where `workdir` left off, and evaluate before and after.
+
+    Writes checkpoints, `history.jsonl`, TensorBoard events and `metrics.json`: 'before', 'after' and
+    'mean_pose', each {split: {metric: {part: value}}}; the same under 'pasted' where that test set is asked
+    for; 'data': statistics of both sets.
+
+    Args:
+        config: a locked config.
+        workdir: made if need be.
+        say: receives lines for the user.
+        draw: turns rows of the test set into a picture for TensorBoard.
+
+    Raises:
+        UserError: something the user can mend.
+        NonFiniteLossError: the step, the loss parts and the last good checkpoint are named.
+    """
+    folder.check_config(workdir, config)
+    optimizer = make_optimizer(config.optimizer, config.train.num_steps)
+    setup = set_up(config, say)
+    folder.open_workdir(workdir, config)
+    checkpoints = Checkpoints(workdir, config.log.keep_checkpoints, say)
+    metrics = folder.read_metrics(workdir)
+
+    state = jax.device_put(
+        create_train_state(setup.task.init(config.seed), optimizer), replicated(setup.mesh)
+    )
+    if "before" not in metrics:
+        metrics = measure_start(setup, state)
+        folder.write_json(workdir / "metrics.json", metrics)
+    start_step = checkpoints.latest_good()
+    if start_step is not None:
+        state = checkpoints.restore(start_step, state)
+        say(f"resuming from step {start_step}")
+
+    state, caught = train(setup, workdir, state, optimizer, checkpoints, draw)
+    if caught:
+        say(f"stopped by {signal.Signals(caught).name}; the same command resumes")
+        return Result(caught, metrics, state, {})
+    rows = {name: predict_test_set(setup, state, name) for name in config.eval.test_sets}
+    for name in rows:
+        section(metrics, name)["after"] = evaluation.score(rows[name]["keypoints"], rows[name], config)
+    folder.write_json(workdir / "metrics.json", metrics)
+    return Result(0, metrics, state, rows)
+
+
+def section(metrics: dict[str, Any], test_set: str) -> dict[str, Any]:
+    """Where the scores of a test set stand in `metrics.json`: `clean` on top, others by name."""
+    return metrics if test_set == "clean" else metrics.setdefault(test_set, {})
+
+
+def measure_start(setup: Setup, state: TrainState) -> dict[str, Any]:
+    """Scores of the untrained model and of the training mean pose, and statistics of the data."""
+    config = setup.config
+    training, test = map(evaluation.collect_people, (setup.train_source, setup.eval_source))
+    pose = evaluation.training_mean_pose(training, setup.eval_crop)
+    metrics: dict[str, Any] = {
+        "data": {"train": evaluation.describe(training), "eval": evaluation.describe(test)}
+    }
+    for name in config.eval.test_sets:
+        rows = predict_test_set(setup, state, name)
+        floor = np.broadcast_to(pose, rows["keypoints"].shape)
+        section(metrics, name).update(
+            before=evaluation.score(rows["keypoints"], rows, config),
+            mean_pose=evaluation.score(floor, rows, config),
+        )
+    return metrics
+
+
+def train(
+    setup: Setup,
+    workdir: Path,
+    state: TrainState,
+    optimizer: Any,
+    checkpoints: Checkpoints,
+    draw: Callable[[dict[str, np.ndarray]], np.ndarray] | None,
+) -> tuple[TrainState, int]:
+    """The loop. Returns the last state and the signal that stopped it (0: none)."""
+    config, mesh = setup.config, setup.mesh
+    step, num_steps = int(state.step), config.train.num_steps
+    if step >= num_steps:
+        return state, 0
+    batches = open_train_batches(
+        setup.train_source,
+        setup.train_crop,
+        config.data.source,
+        seed=config.seed,
+        start_step=step,
+        batch_size=config.train.batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    batch = shard_batch(mesh, next(batches)[0])
+    train_step = compile_step(
+        "train_step",
+        make_train_step(setup.task, optimizer, config.seed),
+        mesh,
+        state,
+        batch,
+        donate=True,
+        batched_output=False,
+        say=setup.say,
+    )
+    schedule = make_schedule(config.optimizer, num_steps)
+    history = History(workdir, start_step=step)
+    progress = Progress(step, num_steps, config.train.batch_size)
+    window: list[dict[str, float]] = []
+
+    def receive(values: dict[str, jax.Array], at_step: int) -> None:
+        """Take in the metrics of a step that has been dispatched before the newest one."""
+        row = {name: float(value) for name, value in jax.device_get(values).items()}
+        if not all(map(math.isfinite, row.values())):
+            saved = next((s for s in checkpoints.steps() if s < at_step), None)
+            raise NonFiniteLossError(
+                f"step {at_step} is not finite: {row}; the last checkpoint is"
+                f" {'none' if saved is None else saved} in {checkpoints.folder}"
+            )
+        window.append(row)
+        if at_step % config.log.every == 0 or at_step == num_steps:
+            means = {name: float(np.mean([row[name] for row in window])) for name in row}
+            window.clear()
+            progress.update(at_step, {k: v for k, v in means.items() if k != "gradient_norm"})
+            rates = {
+                "learning_rate": float(schedule(at_step - 1)),
+                "images_per_second": progress.images_per_second(at_step),
+            }
+            history.scalars(at_step, means | rates)
+
+    with caught_signals() as caught:
+        pending: dict[str, jax.Array] | None = None
+        while step < num_steps and not caught:
+            state, values = train_step(state, batch)
+            if pending is not None:
+                # The device works on the newest step while the host reads the one before.
+                receive(pending, step)
+            pending, step = values, step + 1
+            if step < num_steps:
+                batch = shard_batch(mesh, next(batches)[0])
+            if step % config.log.checkpoint_every == 0 or step == num_steps or caught:
+                receive(pending, step)
+                pending = None
+                checkpoints.save(state, {"config": folder.plain(config)})
+                if draw is not None:
+                    rows = predict_test_set(setup, state, "clean", num_batches=1)
+                    history.picture(step, "people", draw(rows))
+        progress.finish()
+    batches.close()
+    history.close()
+    return state, caught[0] if caught and step < num_steps else 0
+
+
+@contextmanager
+def caught_signals() -> Iterator[list[int]]:
+    """Collects SIGTERM and SIGINT instead of dying of them; a second SIGINT interrupts as usual."""
+    caught: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield caught
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def predict_test_set(
+    setup: Setup, state: TrainState, test_set: str, num_batches: int | None = None
+) -> dict[str, np.ndarray]:
+    """Predictions and annotations of the test people (of the first batches only), by example_id."""
+    config = setup.config
+    batches = open_eval_batches(
+        setup.eval_source,
+        setup.eval_crop,
+        config.data.source,
+        batch_size=config.eval.batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    if test_set not in setup.eval_steps:
+        first = next(batches)
+        setup.eval_steps[test_set] = compile_step(
+            f"eval_step ({test_set})",
+            make_eval_step(setup.task, pasted=test_set == "pasted"),
+            setup.mesh,
+            variables,
+            shard_batch(setup.mesh, first[0]),
+            donate=False,
+            batched_output=True,
+            say=setup.say,
+        )
+        batches = itertools.chain([first], batches)
+    return evaluation.predict_all(
+        setup.eval_steps[test_set],
+        variables,
+        itertools.islice(batches, num_batches),
+        setup.mesh,
+        jax.process_count(),
+    )

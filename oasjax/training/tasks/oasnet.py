@@ -1,0 +1,192 @@
+"""OASNet as a task: siamese training (eq. 11), prediction, scores."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+
+from oasjax.augmentation import colour, occluders
+from oasjax.augmentation.siamese import SiamesePair, prepare
+from oasjax.codecs import heatmap, occlusion_map
+from oasjax.datasets.skeletons import SKELETONS, flip_permutation
+from oasjax.errors import UserError
+from oasjax.losses.heatmap import joints_loss, occlusion_loss
+from oasjax.losses.mimic import optimal_transport_loss
+from oasjax.models import build_oasnet
+from oasjax.models.critic import Critic
+from oasjax.training.state import initial_variables
+
+
+def interleave(first: Float[Array, "b ..."], second: Float[Array, "b ..."]) -> Float[Array, "n ..."]:
+    """(b, ...), (b, ...) -> (2b, ...) with the pair of an example side by side.
+
+    Not one branch after the other: a batch split over devices would have to travel.
+    """
+    return jnp.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
+
+
+class OASNetTask:
+    """Built from a whole config; holds no arrays.
+
+    Variables are `{'params': {'net', 'critic'}, 'batch_stats': {'net'}}`.
+    """
+
+    def __init__(self, config: Any):
+        if config["skeleton"] not in SKELETONS:
+            raise UserError(f"config.skeleton is '{config['skeleton']}'; choose one of {sorted(SKELETONS)}")
+        self.config = config
+        self.skeleton = SKELETONS[config["skeleton"]]
+        try:
+            self.net = build_oasnet(config["model"], self.skeleton.num_joints)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"config.model: {error}") from None
+        self.critic = Critic(self.net.dtype)
+        self.permutation = flip_permutation(self.skeleton)
+
+    @property
+    def stride(self) -> int:
+        return self.net.backbone.stride
+
+    def init(self, seed: int) -> dict[str, Any]:
+        """Variables at step 0 (numpy)."""
+        width, height = self.config["data"]["input_size_wh"]
+        images = jax.ShapeDtypeStruct((1, height, width, 3), jnp.float32)
+        try:
+            net = initial_variables(self.net, images, seed=seed, train=False)
+        except ValueError as error:
+            raise UserError(f"config.model and config.data.input_size_wh: {error}") from None
+        channels = net["params"]["joint_head"]["kernel"].shape[2]
+        cells = (1, height // self.stride, width // self.stride, channels)
+        critic = initial_variables(self.critic, jax.ShapeDtypeStruct(cells, jnp.float32), seed=seed)
+        return {
+            "params": {"net": net["params"], "critic": critic["params"]},
+            "batch_stats": {"net": net["batch_stats"]},
+        }
+
+    def loss(
+        self, params: Any, batch_stats: Any, batch: dict[str, Array], key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], tuple[dict[str, Array], Any]]:
+        """Loss of one batch of crops; returns (L, (its parts by name, new batch statistics))."""
+        augment = self.config["augment"]
+        pair = prepare(
+            key,
+            batch,
+            flip_permutation=self.permutation,
+            stride=self.stride,
+            sigma_cells=self.config["target"]["sigma_cells"],
+            flip_probability=augment["flip_probability"],
+            colour_jitter=augment["colour_jitter"],
+            patches=augment["patches"],
+        )
+        return self.loss_on_pair(params, batch_stats, pair)
+
+    def loss_on_pair(
+        self, params: Any, batch_stats: Any, pair: SiamesePair
+    ) -> tuple[Float[Array, ""], tuple[dict[str, Array], Any]]:
+        """L = L_J + lambda_o L_o + lambda_mimic L_mimic (eq. 11), on both branches in one pass of 2B."""
+        weights = self.config["loss"]
+        images = interleave(pair.occluded.images, pair.clean.images)
+        output, updates = self.net.apply(
+            {"params": params["net"], "batch_stats": batch_stats["net"]},
+            images,
+            train=True,
+            mutable=["batch_stats"],
+        )
+        joints = joints_loss(
+            output.heatmaps,
+            jnp.repeat(pair.heatmaps, 2, axis=0),
+            jnp.repeat(pair.joint_weight, 2, axis=0),
+        )
+        occlusion = occlusion_loss(
+            output.occlusion_map,
+            interleave(pair.occluded.occlusion_map, pair.clean.occlusion_map),
+            interleave(pair.occluded.occlusion_weight, pair.clean.occlusion_weight),
+        )
+        branches = output.reconstructed.reshape(-1, 2, *output.reconstructed.shape[1:])
+        mimic = self.mimic_loss(params["critic"], branches[:, 1], branches[:, 0], pair.natural_mask)
+        total = joints + weights["occlusion_weight"] * occlusion + weights["mimic_weight"] * mimic
+        parts = {"loss": total, "joints": joints, "occlusion": occlusion, "mimic": mimic}
+        return total, (parts, {"net": updates["batch_stats"]})
+
+    def mimic_loss(
+        self,
+        critic: Any,
+        clean: Float[Array, "b h w c"],
+        occluded: Float[Array, "b h w c"],
+        natural_mask: Float[Array, "b h w 1"],
+    ) -> Float[Array, ""]:
+        """L_mimic: mask both branches (eq. 7), pass the critic, transport (eq. 10)."""
+        if self.config["loss"]["detach"]:
+            # The clean branch teaches without being taught; the critic still learns from both sides.
+            clean = jax.lax.stop_gradient(clean)
+        mask = natural_mask.astype(clean.dtype)
+        return optimal_transport_loss(
+            self.critic.apply({"params": critic}, clean * mask),
+            self.critic.apply({"params": critic}, occluded * mask),
+            epsilon=self.config["loss"]["epsilon"],
+            num_iters=self.config["loss"]["num_iters"],
+        )
+
+    def predict(self, variables: dict[str, Any], images: UInt8[Array, "b y x 3"]) -> dict[str, Array]:
+        """Keypoints (b, k, 2) in crop pixels, scores and occlusion (b, k), occlusion_map (b, h, w).
+
+        With `config.eval.flip_test` the maps are averaged with those of the mirrored image. Occlusion is
+        the predicted map at the predicted joint, clipped to [0, 1].
+        """
+
+        def maps(normalized: Array) -> tuple[Array, Array]:
+            output = self.net.apply(
+                {
+                    "params": variables["params"]["net"],
+                    "batch_stats": variables["batch_stats"]["net"],
+                },
+                normalized,
+                train=False,
+            )
+            return output.heatmaps[-1], output.occlusion_map
+
+        normalized = colour.normalize(colour.to_float(images))
+        heatmaps, occlusion = maps(normalized)
+        if self.config["eval"]["flip_test"]:
+            mirrored_heatmaps, mirrored_occlusion = maps(normalized[:, :, ::-1])
+            heatmaps = (heatmaps + mirrored_heatmaps[:, :, ::-1, self.permutation]) / 2
+            occlusion = (occlusion + mirrored_occlusion[:, :, ::-1]) / 2
+        cells, scores = heatmap.decode(heatmaps)
+        return {
+            "keypoints": heatmap.cells_to_pixels(cells, self.stride),
+            "scores": jnp.clip(scores, 0.0, 1.0),
+            "occlusion": occlusion_map.decode(occlusion, cells),
+            "occlusion_map": jnp.clip(occlusion[..., 0], 0.0, 1.0),
+        }
+
+    def paste_test_occluders(
+        self, images: UInt8[Array, "b y x 3"], batch: dict[str, Array]
+    ) -> tuple[UInt8[Array, "b y x 3"], Array]:
+        """The fixed occluders of the test set: a function of (config.seed, example id) alone.
+
+        Patches show flat colours or pieces of the same image, so that the result does not depend on the
+        company in the batch; each image gets at least one.
+
+        Returns:
+            The images, and which joints (b, k) a patch hides.
+        """
+        _, height, width, _ = images.shape
+        labelled = (batch["visibility"] > 0) & heatmap.inside(batch["keypoints"], height, width)
+        seed = jax.random.key(self.config["seed"])
+        patches = dict(self.config["augment"]["patches"]) | {"min_patches": 1}
+
+        def one(image: Array, points: Array, labels: Array, example_id: Array):
+            drawn = occluders.sample_patches(
+                jax.random.fold_in(seed, example_id),
+                points[None],
+                labels[None],
+                height=height,
+                width=width,
+                **patches,
+            )
+            hidden = occluders.covered(drawn, points[None]).any(axis=1) & labels
+            return occluders.paste(colour.to_float(image)[None], drawn)[0], hidden[0]
+
+        pasted, hidden = jax.vmap(one)(images, batch["keypoints"], labelled, batch["example_id"])
+        return jnp.round(pasted * 255).astype(jnp.uint8), hidden

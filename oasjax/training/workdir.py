@@ -1,0 +1,69 @@
+"""What a workdir holds besides checkpoints: `config.json` and `metrics.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from oasjax.errors import UserError
+
+# Sections that may change between two calls: they do not touch what is learnt.
+FREE_SECTIONS = ("log", "eval")
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config as JSON would give it back (tuples become lists)."""
+    return json.loads(config.to_json())
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'a': {'b': 1}} -> {'a.b': 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def read_json(path: Path) -> Any:
+    """Raises UserError, naming the file, when it is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable as JSON: {error}") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Written beside and renamed, so that a reader never meets half a file."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.rename(path)
+
+
+def check_config(workdir: Path, config: Any) -> None:
+    """Raises UserError when the workdir was begun with another config (sections log and eval aside)."""
+    path = workdir / "config.json"
+    if not path.exists():
+        return
+    before, now = flatten(read_json(path)), flatten(plain(config))
+    for key in sorted(before.keys() | now.keys()):
+        if key.split(".")[0] not in FREE_SECTIONS and before.get(key) != now.get(key):
+            raise UserError(
+                f"{workdir} was begun with another config: {key} is {before.get(key)} there and"
+                f" {now.get(key)} now; use another --workdir, or the first config"
+            )
+
+
+def open_workdir(workdir: Path, config: Any) -> None:
+    """Make the folder if need be and keep the config in it. Raises UserError as `check_config`."""
+    check_config(workdir, config)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(workdir / "config.json", plain(config))
+    except OSError as error:
+        raise UserError(f"cannot write to --workdir {workdir}: {error.strerror}") from None
+
+
+def read_metrics(workdir: Path) -> dict[str, Any]:
+    """`metrics.json`, or an empty dict before the first evaluation."""
+    path = workdir / "metrics.json"
+    return read_json(path) if path.exists() else {}
