@@ -15,7 +15,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +212,7 @@ def open_train_batches(
     batch_size: int,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Endless training batches by the means that `source_kind` names; see
     `batching.train_batches`."""
     make = train_batches
@@ -238,7 +238,7 @@ def open_eval_batches(
     batch_size: int,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Every example once, made as `source_kind` asks; see `batching.eval_batches`."""
     make = eval_batches
     if source_kind == "tfds":

@@ -8,7 +8,7 @@ for byte.
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -138,7 +138,7 @@ def batches_by_threads(
     plan: Iterable[list[Place]],
     num_threads: int,
     prefetch: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Execute a plan with threads; `prefetch` batches are in the making while one is consumed.
 
     Each thread takes a share of each batch, so the order of the results never depends on timing. An
@@ -186,7 +186,7 @@ def train_batches(
     process_count: int = 1,
     num_threads: int = 2,
     prefetch: int = 2,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Endless shuffled, randomly cropped batches, a function of (seed, step) alone.
 
     Args:
@@ -213,7 +213,7 @@ def eval_batches(
     process_count: int = 1,
     num_threads: int = 2,
     prefetch: int = 2,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Every example once, in order, cut plainly; the last batch is filled up with `valid` False."""
     plan = eval_plan(batch_size, len(source), process_index, process_count)
     # The plain crop draws nothing, so the seed is without effect.

@@ -8,7 +8,7 @@ folder of the same layout from being mistaken for it.
 import hashlib
 import importlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def tf_train_batches(
     process_count: int = 1,
     num_threads: int = 2,
     prefetch: int = 2,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """What `batching.train_batches` gives, byte for byte, through tf.data."""
     plan = train_plan(seed, start_step, batch_size, len(source), process_index, process_count)
     local_size = batch_size // process_count
@@ -134,7 +134,7 @@ def tf_eval_batches(
     process_count: int = 1,
     num_threads: int = 2,
     prefetch: int = 2,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """What `batching.eval_batches` gives, byte for byte, through tf.data."""
     plan = eval_plan(batch_size, len(source), process_index, process_count)
     local_size = batch_size // process_count
@@ -149,7 +149,7 @@ def _batches_by_tf_data(
     local_size: int,
     num_threads: int,
     prefetch: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Execute a plan with tf.data: TensorFlow orders the work, the work itself is `make_example`.
 
     Closing the generator drops the dataset. An exception raised for an example surfaces as itself

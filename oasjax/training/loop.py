@@ -23,6 +23,7 @@ from oasjax.training.checkpoints import Checkpoints
 from oasjax.training.history import History
 from oasjax.training.mesh import data_mesh, replicated, shard_batch
 from oasjax.training.optimizers import make_optimizer, make_schedule
+from oasjax.training.pictures import people_picture
 from oasjax.training.progress import Progress
 from oasjax.training.state import TrainState, create_train_state, require_divisible
 from oasjax.training.step import compile_step, make_eval_step, make_train_step
@@ -110,7 +111,6 @@ def train_and_evaluate(
     workdir: Path,
     *,
     say: Callable[[str], None] = print_line,
-    draw: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None,
 ) -> Result:
     """Train as `config` says, resuming where `workdir` left off, and evaluate before and after.
 
@@ -122,7 +122,6 @@ def train_and_evaluate(
         config: a locked config.
         workdir: made if need be.
         say: receives lines for the user.
-        draw: turns rows of the test set into a picture for TensorBoard.
 
     Raises:
         UserError: something the user can mend.
@@ -135,9 +134,7 @@ def train_and_evaluate(
     checkpoints = Checkpoints(workdir, config.log.keep_checkpoints, say)
     metrics = folder.read_metrics(workdir)
 
-    state = jax.device_put(
-        create_train_state(setup.task.init(config.seed), optimizer), replicated(setup.mesh)
-    )
+    state = first_state(setup, optimizer)
     if "before" not in metrics:
         metrics = measure_start(setup, state)
         folder.write_json(workdir / "metrics.json", metrics)
@@ -146,15 +143,49 @@ def train_and_evaluate(
         state = checkpoints.restore(start_step, state)
         say(f"resuming from step {start_step}")
 
-    state, caught = train(setup, workdir, state, optimizer, checkpoints, draw)
+    state, caught = train(setup, workdir, state, optimizer, checkpoints)
     if caught:
         say(f"stopped by {signal.Signals(caught).name}; the same command resumes")
         return Result(caught, metrics, state, {})
     rows = {name: predict_test_set(setup, state, name) for name in config.eval.test_sets}
-    for name in rows:
-        section(metrics, name)["after"] = evaluation.score(rows[name]["keypoints"], rows[name], config)
-    folder.write_json(workdir / "metrics.json", metrics)
+    metrics = add_scores(workdir, metrics, rows, config)
     return Result(0, metrics, state, rows)
+
+
+def evaluate_latest(config: Any, workdir: Path, *, say: Callable[[str], None] = print_line) -> dict[str, Any]:
+    """Score the latest good checkpoint of a workdir; returns the contents of `metrics.json`.
+
+    Raises:
+        UserError: something the user can mend, no checkpoint among it.
+    """
+    folder.check_config(workdir, config)
+    checkpoints = Checkpoints(workdir, config.log.keep_checkpoints, say)
+    step = checkpoints.latest_good()
+    if step is None:
+        raise UserError(f"{workdir} holds no checkpoint; train first: oasjax train --workdir {workdir} ...")
+    setup = set_up(config, say)
+    state = checkpoints.restore(
+        step, first_state(setup, make_optimizer(config.optimizer, config.train.num_steps))
+    )
+    say(f"evaluating step {step}")
+    rows = {name: predict_test_set(setup, state, name) for name in config.eval.test_sets}
+    return add_scores(workdir, folder.read_metrics(workdir), rows, config)
+
+
+def first_state(setup: Setup, optimizer: Any) -> TrainState:
+    """The state at step 0, on every device."""
+    variables = setup.task.init(setup.config.seed)
+    return jax.device_put(create_train_state(variables, optimizer), replicated(setup.mesh))
+
+
+def add_scores(
+    workdir: Path, metrics: dict[str, Any], rows: dict[str, dict[str, np.ndarray]], config: Any
+) -> dict[str, Any]:
+    """Score predictions and put them into `metrics.json` under `after`."""
+    for name, columns in rows.items():
+        section(metrics, name)["after"] = evaluation.score(columns["keypoints"], columns, config)
+    folder.write_json(workdir / "metrics.json", metrics)
+    return metrics
 
 
 def section(metrics: dict[str, Any], test_set: str) -> dict[str, Any]:
@@ -186,7 +217,6 @@ def train(
     state: TrainState,
     optimizer: Any,
     checkpoints: Checkpoints,
-    draw: Callable[[dict[str, np.ndarray]], np.ndarray] | None,
 ) -> tuple[TrainState, int]:
     """The loop. Returns the last state and the signal that stopped it (0: none)."""
     config, mesh = setup.config, setup.mesh
@@ -253,9 +283,8 @@ def train(
                 receive(pending, step)
                 pending = None
                 checkpoints.save(state, {"config": folder.plain(config)})
-                if draw is not None:
-                    rows = predict_test_set(setup, state, "clean", num_batches=1)
-                    history.picture(step, "people", draw(rows))
+                rows = predict_test_set(setup, state, config.eval.test_sets[0], num_batches=1)
+                history.picture(step, "people", people_picture(rows, setup.task.skeleton))
         progress.finish()
     batches.close()
     history.close()

@@ -26,7 +26,7 @@ from oasjax.datasets.synthetic_people.canvas import (
     prepare_shapes,
 )
 from oasjax.datasets.synthetic_people.outlines import outline_bodies
-from oasjax.datasets.synthetic_people.poses import LIMB_ANGLES, TRUNK_ANGLES, Poses
+from oasjax.datasets.synthetic_people.poses import LIMB_ANGLES, TRUNK_ANGLES, Poses, sample_poses
 from oasjax.datasets.synthetic_people.renderer import paint_person, person_mask
 from oasjax.datasets.synthetic_people.visibility import joints_hidden_by, parts_of_joint
 
@@ -122,6 +122,15 @@ def test_left_is_right_on_the_screen_exactly_when_a_person_faces_us():
         x = bodies.joints[0, :, 0]
         for joint in ("shoulder", "elbow", "wrist", "hip"):
             assert sign * (x[JOINT[f"left_{joint}"]] - x[JOINT[f"right_{joint}"]]) > 0
+
+
+def test_neither_side_is_favoured():
+    poses = sample_poses(np.random.default_rng(0), 2000)
+    forward = poses.trunk_angle("stride") > np.deg2rad(10)
+    backward = poses.trunk_angle("stride") < -np.deg2rad(10)
+    assert 0.8 < forward.sum() / backward.sum() < 1.25
+    left, right = poses.limbs.mean(0).T
+    np.testing.assert_allclose(left, right, atol=np.deg2rad(3))
 
 
 def test_every_part_belongs_to_the_side_of_its_joint():

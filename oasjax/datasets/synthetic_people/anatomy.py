@@ -172,7 +172,9 @@ def part_depths(bodies: Bodies) -> Float[np.ndarray, "p part"]:
     """
     stature = bodies.limb_radii[:, 0, :1] / LIMB_RADII[0, 0]
     limbs = bodies.limb_ends[..., 2].mean(-1) + stature * _LIMB_BIAS
-    trunk = bodies.joints[:, _TRUNK_JOINTS, 2].mean(-1) + stature * (0.012, 0.012, 0.02)
+    trunk = bodies.joints[:, _TRUNK_JOINTS, 2].mean(-1) + stature * (0.03, 0.03, 0.035)
+    # The nearer half of the trunk comes last: it owns the pixels of the seam.
+    trunk[:, :2] += 0.002 * stature * bodies.torso_axes[:, _CHEST, 0, 2:] * (1.0, -1.0)
     return np.concatenate([limbs, trunk], axis=1)
 
 
@@ -181,9 +183,10 @@ _TRUNK_JOINTS = np.array([
     [MPII.joints.index(joint) for joint in pair]
     for pair in (("pelvis", "thorax"), ("pelvis", "thorax"), ("upper_neck", "head_top"))
 ])  # fmt: skip
+_CHEST = 3  # of TORSO_LEVELS
 _LIMB_BIAS = np.array([
-    0.024 if limb.endswith(("upper_arm", "forearm")) else
-    0.028 if limb.endswith("hand") else -0.004 if limb.endswith("foot") else 0.0
+    0.040 if limb.endswith(("upper_arm", "forearm")) else
+    0.044 if limb.endswith("hand") else -0.004 if limb.endswith("foot") else 0.0
     for limb in LIMBS
 ])  # fmt: skip
 

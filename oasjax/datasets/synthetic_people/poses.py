@@ -110,8 +110,10 @@ def sample_poses(rng: np.random.Generator, num_people: int) -> Poses:
     pose = np.minimum(pose, len(_POSES) - 1)
     trunk = _between(_TRUNK_RANGES[pose], rng.random((num_people, len(TRUNK_ANGLES))))
     limbs = _between(_LIMB_RANGES[pose][:, :, None], rng.random((num_people, len(LIMB_ANGLES), 2)))
+    turn = rng.random((num_people, 5))
+    # Either leg may be the one in front.
+    trunk[:, TRUNK_ANGLES.index("stride")] *= np.where(turn[:, 4] < 0.5, -1, 1)
     # Half of the people face the viewer more or less; the other half look anywhere.
-    turn = rng.random((num_people, 4))
     yaw = np.where(turn[:, 0] < 0.45, (turn[:, 1] - 0.5) * 100, turn[:, 1] * 360)
     # The sum of uniforms is peaked at upright; one person in eight leans or lies further over.
     spread = np.where(turn[:, 2] < 0.125, 45, 12)

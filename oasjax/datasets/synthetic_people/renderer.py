@@ -197,7 +197,7 @@ def paint_person(
     for part in outlines.order[person].tolist():
         canvas.paint(bounds[part], corners[part], maps[part], textures[part], part_ids[part], smooth)
         if part == _HEAD:
-            _paint_face(canvas, outlines.faces[person], appearance.face[person])
+            _paint_face(canvas, outlines.faces[person], appearance.face[person], smooth)
 
 
 def person_mask(canvas: Canvas) -> Bool[np.ndarray, "s s"]:
@@ -243,12 +243,12 @@ def _arrange(rng: np.random.Generator, bodies: Bodies, main: int, side: int) -> 
     return place(bodies, scales, offsets)
 
 
-def _paint_face(canvas: Canvas, features: Face, texture: UInt8[np.ndarray, "l w 3"]) -> None:
+def _paint_face(canvas: Canvas, features: Face, texture: UInt8[np.ndarray, "l w 3"], smooth: bool) -> None:
     skin = features.skin
     if skin is None:
         return
     bounds = skin.bounds.tolist()
-    canvas.paint(bounds, skin.corners, skin.texture_from_local, texture, NOTHING, smooth=True)
+    canvas.paint(bounds, skin.corners, skin.texture_from_local, texture, NOTHING, smooth)
     radius = features.eye_radius
     for x, y in features.eyes.tolist():
         center = round(x * 16), round(y * 16)

@@ -17,7 +17,7 @@ _SIDED_PARTS = {
     "shoulder": ("upper_arm", "torso"),
 }  # fmt: skip
 _CENTRAL_PARTS = {
-    "pelvis": ("left_torso", "right_torso"),
+    "pelvis": ("left_torso", "right_torso", "left_thigh", "right_thigh"),
     "thorax": ("left_torso", "right_torso", "neck"),
     "upper_neck": ("neck", "head", "hair"),
     "head_top": ("head", "hair"),

@@ -1,0 +1,117 @@
+"""What a finished training run leaves for its user: overlays, a report, a model folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax.numpy as jnp
+import numpy as np
+
+from oasjax.codecs import heatmap, occlusion_map
+from oasjax.datasets.skeletons import SKELETONS, Skeleton
+from oasjax.evaluation.table import score_table
+from oasjax.inference.report import NOTE, ExamplePerson, person_pictures, write_report
+from oasjax.training.history import read_history
+from oasjax.training.loop import Result
+from oasjax.training.workdir import plain
+from oasjax.weights.model_folder import save_model
+
+NUM_PEOPLE = 18
+
+
+def example_people(rows: dict[str, np.ndarray], config: Any, num: int = NUM_PEOPLE) -> list[ExamplePerson]:
+    """The first people of a test set, predicted and true, for the report: not chosen, simply the first.
+
+    Args:
+        rows: from `oasjax.training.evaluation.predict_all`.
+        config: of the run.
+    """
+    rows = {name: column[:num] for name, column in rows.items()}
+    visibility = np.where(rows["pasted"], np.int8(1), rows["visibility"])
+    known = rows["occlusion_known"] | rows["pasted"]
+    height, width = rows["occlusion_map"].shape[1:]
+    points = jnp.asarray(rows["crop_keypoints"])
+    crop_width, crop_height = config["data"]["input_size_wh"]
+    hidden = (visibility == 1) & known & np.asarray(heatmap.inside(points, crop_height, crop_width))
+    drawn = heatmap.encode(
+        heatmap.pixels_to_cells(points, crop_width // width),
+        jnp.asarray(hidden),
+        height=height,
+        width=width,
+        sigma_cells=config["target"]["sigma_cells"],
+    )
+    truth = np.asarray(occlusion_map.encode(drawn, jnp.asarray(hidden)))[..., 0]
+    return [
+        ExamplePerson(
+            image=rows["image"][n],
+            predicted_keypoints=rows["keypoints"][n],
+            predicted_occlusion=rows["occlusion"][n],
+            scores=rows["scores"][n],
+            keypoints=rows["crop_keypoints"][n],
+            visibility=visibility[n],
+            predicted_occlusion_map=rows["occlusion_map"][n],
+            occlusion_map=truth[n],
+        )
+        for n in range(len(visibility))
+    ]
+
+
+def write_run_summary(workdir: Path, config: Any, result: Result, command: str) -> str:
+    """Write `overlays/`, `model/` and `report.html` into the workdir.
+
+    Returns:
+        The score table and the report's path, to print.
+    """
+    skeleton = SKELETONS[config["skeleton"]]
+    test_set = config["eval"]["test_sets"][-1]
+    people = example_people(result.test_rows[test_set], config)
+    write_overlays(workdir / "overlays", people, skeleton)
+    save_model(
+        workdir / "model",
+        {"params": {"net": result.state.params["net"]}, "batch_stats": result.state.batch_stats},
+        plain(config),
+        card(config, result.metrics, command),
+    )
+    report = write_report(
+        workdir / "report.html",
+        title=f"oasjax: {workdir.name}",
+        metrics=result.metrics,
+        history=read_history(workdir),
+        people=people,
+        skeleton=skeleton,
+        config_text=json.dumps(plain(config), indent=2),
+        command=command,
+        note=NOTE,
+    )
+    return f"{tables(result.metrics)}\n\nreport: {report}"
+
+
+def tables(metrics: dict[str, Any]) -> str:
+    """All score tables of a `metrics.json` as text."""
+    blocks = []
+    for name, results in {"": metrics, "pasted": metrics.get("pasted")}.items():
+        if results and "after" in results:
+            title = f"with {name} occluders\n" if name else ""
+            blocks.append(
+                title + score_table({key: results[key] for key in ("mean_pose", "before", "after")})
+            )
+    return "\n\n".join(blocks)
+
+
+def write_overlays(folder: Path, people: list[ExamplePerson], skeleton: Skeleton) -> None:
+    """One PNG a person: prediction, truth and both occlusion maps side by side."""
+    folder.mkdir(exist_ok=True)
+    for number, person in enumerate(people):
+        strip = np.concatenate(list(person_pictures(person, skeleton).values()), axis=1)
+        cv2.imwrite(str(folder / f"{number:03}.png"), strip[..., ::-1])
+
+
+def card(config: Any, metrics: dict[str, Any], command: str) -> str:
+    """The model folder's `card.md`: what it is, how it was made, what it scores."""
+    return (
+        f"# {config['task']} ({config['model']['name']}), joints of {config['skeleton']}\n\n"
+        f"Trained on {config['data']['name']} for {config['train']['num_steps']} steps of"
+        f" {config['train']['batch_size']} people, seed {config['seed']}:\n\n    {command}\n\n"
+        f"Scores on held-out people in percent:\n\n```\n{tables(metrics)}\n```\n"
+    )
