@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate, write the report, print the score table. Returns 128 + signal when stopped by one."""
+    """Train, evaluate, write the report, print the score table.
+
+    Returns 128 + signal when stopped by one, 1 when training diverged.
+    """
     from oasjax.cli.config_files import load_config
 
     config = load_config(args.config, args.overrides)
@@ -29,10 +32,15 @@ def run(args: argparse.Namespace) -> int:
     from oasjax import compilation_cache
     from oasjax.inference.run_summary import write_run_summary
     from oasjax.training.loop import train_and_evaluate
+    from oasjax.training.metrics_log import NonFiniteLossError
 
     compilation_cache.enable()
     workdir = Path(args.workdir)
-    result = train_and_evaluate(config, workdir)
+    try:
+        result = train_and_evaluate(config, workdir)
+    except NonFiniteLossError as error:
+        print(f"oasjax: training diverged: {error}; checkpoints before it are in {workdir}", file=sys.stderr)
+        return 1
     if result.signal:
         return 128 + result.signal
     command = shlex.join(["oasjax", *sys.argv[1:]])

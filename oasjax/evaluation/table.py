@@ -27,12 +27,12 @@ def score_table(results: Mapping[str, Metrics]) -> str:
     blocks = []
     for metric in metric_names(results):
         parts = _parts(results, metric)
-        header = f"{metric:<10}{'':<{width}}" + "".join(f"{_short(part):>10}" for part in parts)
+        header = f"{metric:<10}{'':<{width}}" + "".join(f"{_short(part):>11}" for part in parts)
         lines = [header, "-" * len(header)]
         for split in SPLITS:
             for name, metrics in results.items():
                 scores = (metrics.get(split) or {}).get(metric) or {}
-                cells = "".join(f"{_cell(scores.get(part)):>10}" for part in parts)
+                cells = "".join(f"{_cell(scores.get(part)):>11}" for part in parts)
                 lines.append(f"{split:<10}{name:<{width}}{cells}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)

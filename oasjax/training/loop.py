@@ -1,10 +1,9 @@
 """Training and evaluation of a config in a workdir; the story from top to bottom."""
 
 import itertools
-import math
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from jax.sharding import Mesh
 
 from oasjax.errors import UserError
 from oasjax.input_pipeline import open_eval_batches, open_source, open_train_batches
-from oasjax.input_pipeline.batching import Source
+from oasjax.input_pipeline.batching import Batch, Source
 from oasjax.input_pipeline.crop import CropConfig
 from oasjax.training import evaluation
 from oasjax.training import workdir as folder
 from oasjax.training.checkpoints import Checkpoints
 from oasjax.training.history import History
 from oasjax.training.mesh import data_mesh, replicated, shard_batch
+from oasjax.training.metrics_log import MetricsLog
 from oasjax.training.optimizers import make_optimizer, make_schedule
 from oasjax.training.pictures import people_picture
 from oasjax.training.progress import Progress
@@ -35,10 +35,6 @@ TEST_SETS = ("clean", "pasted")
 
 def print_line(line: str) -> None:
     print(line, flush=True)
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss or its gradient is no longer finite; nothing of that state is saved."""
 
 
 @dataclass
@@ -125,16 +121,17 @@ def train_and_evaluate(
 
     Raises:
         UserError: something the user can mend.
-        NonFiniteLossError: the step, the loss parts and the last good checkpoint are named.
+        NonFiniteLossError: training diverged; the checkpoints before that step stay.
     """
     folder.check_config(workdir, config)
     optimizer = make_optimizer(config.optimizer, config.train.num_steps)
     setup = set_up(config, say)
+    state = first_state(setup, optimizer)
+    # Only now: a config that cannot work must not be the one that this workdir was begun with.
     folder.open_workdir(workdir, config)
     checkpoints = Checkpoints(workdir, config.log.keep_checkpoints, say)
     metrics = folder.read_metrics(workdir)
 
-    state = first_state(setup, optimizer)
     if "before" not in metrics:
         metrics = measure_start(setup, state)
         folder.write_json(workdir / "metrics.json", metrics)
@@ -212,82 +209,64 @@ def measure_start(setup: Setup, state: TrainState) -> dict[str, Any]:
 
 
 def train(
-    setup: Setup,
-    workdir: Path,
-    state: TrainState,
-    optimizer: Any,
-    checkpoints: Checkpoints,
+    setup: Setup, workdir: Path, state: TrainState, optimizer: Any, checkpoints: Checkpoints
 ) -> tuple[TrainState, int]:
-    """The loop. Returns the last state and the signal that stopped it (0: none)."""
+    """The loop. Returns the last state and the signal that stopped it, after saving (0: none).
+
+    Raises NonFiniteLossError; such a state is never saved.
+    """
     config, mesh = setup.config, setup.mesh
     step, num_steps = int(state.step), config.train.num_steps
     if step >= num_steps:
         return state, 0
-    batches = open_train_batches(
-        setup.train_source,
-        setup.train_crop,
-        config.data.source,
-        seed=config.seed,
-        start_step=step,
-        batch_size=config.train.batch_size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    batch = shard_batch(mesh, next(batches)[0])
-    train_step = compile_step(
-        "train_step",
-        make_train_step(setup.task, optimizer, config.seed),
-        mesh,
-        state,
-        batch,
-        donate=True,
-        batched_output=False,
-        say=setup.say,
-    )
-    schedule = make_schedule(config.optimizer, num_steps)
-    history = History(workdir, start_step=step)
-    progress = Progress(step, num_steps, config.train.batch_size)
-    window: list[dict[str, float]] = []
-
-    def receive(values: dict[str, jax.Array], at_step: int) -> None:
-        """Take in the metrics of a step that has been dispatched before the newest one."""
-        row = {name: float(value) for name, value in jax.device_get(values).items()}
-        if not all(map(math.isfinite, row.values())):
-            saved = next((s for s in checkpoints.steps() if s < at_step), None)
-            raise NonFiniteLossError(
-                f"step {at_step} is not finite: {row}; the last checkpoint is"
-                f" {'none' if saved is None else saved} in {checkpoints.folder}"
+    with ExitStack() as stack:
+        caught = stack.enter_context(caught_signals())
+        history = stack.enter_context(closing(History(workdir, start_step=step)))
+        batches = stack.enter_context(
+            closing(
+                open_train_batches(
+                    setup.train_source,
+                    setup.train_crop,
+                    config.data.source,
+                    seed=config.seed,
+                    start_step=step,
+                    batch_size=config.train.batch_size,
+                    process_index=jax.process_index(),
+                    process_count=jax.process_count(),
+                )
             )
-        window.append(row)
-        if at_step % config.log.every == 0 or at_step == num_steps:
-            means = {name: float(np.mean([row[name] for row in window])) for name in row}
-            window.clear()
-            progress.update(at_step, {k: v for k, v in means.items() if k != "gradient_norm"})
-            rates = {
-                "learning_rate": float(schedule(at_step - 1)),
-                "images_per_second": progress.images_per_second(at_step),
-            }
-            history.scalars(at_step, means | rates)
-
-    with caught_signals() as caught:
+        )
+        batch = shard_batch(mesh, next(batches)[0])
+        train_step = compile_step(
+            "train_step",
+            make_train_step(setup.task, optimizer, config.seed),
+            mesh,
+            state,
+            batch,
+            donate=True,
+            batched_output=False,
+            say=setup.say,
+        )
+        progress = stack.enter_context(Progress(step, num_steps, config.train.batch_size))
+        log = MetricsLog(
+            config.log.every, num_steps, make_schedule(config.optimizer, num_steps), progress, history
+        )
         pending: dict[str, jax.Array] | None = None
         while step < num_steps and not caught:
             state, values = train_step(state, batch)
             if pending is not None:
                 # The device works on the newest step while the host reads the one before.
-                receive(pending, step)
+                log.receive(step, pending)
             pending, step = values, step + 1
             if step < num_steps:
                 batch = shard_batch(mesh, next(batches)[0])
             if step % config.log.checkpoint_every == 0 or step == num_steps or caught:
-                receive(pending, step)
+                # First the check, then the save: a state that is not finite is never the latest.
+                log.receive(step, pending)
                 pending = None
                 checkpoints.save(state, {"config": folder.plain(config)})
                 rows = predict_test_set(setup, state, config.eval.test_sets[0], num_batches=1)
                 history.picture(step, "people", people_picture(rows, setup.task.skeleton))
-        progress.finish()
-    batches.close()
-    history.close()
     return state, caught[0] if caught and step < num_steps else 0
 
 
@@ -314,7 +293,7 @@ def predict_test_set(
 ) -> dict[str, np.ndarray]:
     """Predictions and annotations of the test people (of the first batches only), by example_id."""
     config = setup.config
-    batches = open_eval_batches(
+    batches: Iterator[Batch] = open_eval_batches(
         setup.eval_source,
         setup.eval_crop,
         config.data.source,

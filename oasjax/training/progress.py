@@ -46,8 +46,11 @@ class Progress:
             self.stream.write(line + "\n")
         self.stream.flush()
 
-    def finish(self) -> None:
-        """Leave the live line standing."""
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Leave the live line standing.
         if self.live and self.written:
             self.stream.write("\n")
             self.stream.flush()

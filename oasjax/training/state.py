@@ -70,8 +70,6 @@ def create_train_state(variables: dict[str, Any], optimizer: optax.GradientTrans
 
 
 def require_divisible(batch_size: int, what: str, devices: int) -> None:
-    """Raise UserError unless a global batch splits evenly over the devices."""
-    if batch_size % devices:
-        raise UserError(
-            f"{what} is {batch_size}, which does not divide among {devices} devices; choose a multiple"
-        )
+    """Raise UserError unless a global batch is not empty and splits evenly over the devices."""
+    if batch_size < 1 or batch_size % devices:
+        raise UserError(f"{what} is {batch_size}; it must be a positive multiple of {devices}, the devices")

@@ -6,8 +6,8 @@ from typing import Any
 
 from oasjax.errors import UserError
 
-# Sections that may change between two calls: they do not touch what is learnt.
-FREE_SECTIONS = ("log", "eval")
+# What may change between two calls, because it does not touch what is learnt; data may move.
+FREE = ("log.", "eval.", "data.data_dir", "data.prepared_dir", "data.arrays_path")
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -40,13 +40,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def check_config(workdir: Path, config: Any) -> None:
-    """Raises UserError when the workdir was begun with another config (sections log and eval aside)."""
+    """Raises UserError when the workdir was begun with another config (FREE aside)."""
     path = workdir / "config.json"
     if not path.exists():
         return
     before, now = flatten(read_json(path)), flatten(plain(config))
     for key in sorted(before.keys() | now.keys()):
-        if key.split(".")[0] not in FREE_SECTIONS and before.get(key) != now.get(key):
+        if not key.startswith(FREE) and before.get(key) != now.get(key):
             raise UserError(
                 f"{workdir} was begun with another config: {key} is {before.get(key)} there and"
                 f" {now.get(key)} now; use another --workdir, or the first config"

@@ -1,0 +1,198 @@
+"""Training as a user meets it: one call, checkpoints, interruptions, the same result."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from oasjax.errors import UserError
+from oasjax.training import loop
+from oasjax.training.history import read_history
+from oasjax.training.metrics_log import NonFiniteLossError
+from oasjax.training.tasks.oasnet import OASNetTask
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawn_once():
+    """The people of all runs in this file are the same: draw them once."""
+    from oasjax import input_pipeline
+
+    sources = {}
+
+    def open_once(data, split, original=input_pipeline.open_source):
+        if (split, data.to_json()) not in sources:
+            sources[split, data.to_json()] = original(data, split)
+        return sources[split, data.to_json()]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "open_source", open_once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_config, tmp_path_factory):
+    """A whole run: (workdir, result, how often loss and prediction were traced)."""
+    traced = {"loss": 0, "predict": 0}
+
+    def counting(name, original):
+        def call(*args, **kwargs):
+            traced[name] += 1
+            return original(*args, **kwargs)
+
+        return call
+
+    workdir = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in traced:
+            patch.setattr(OASNetTask, name, counting(name, getattr(OASNetTask, name)))
+        result = loop.train_and_evaluate(tiny_config(), workdir)
+    return workdir, result, traced
+
+
+def assert_equal_states(first, second) -> None:
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_train_and_eval_steps_trace_once_each(unbroken):
+    assert unbroken[2] == {"loss": 1, "predict": 1}
+
+
+def test_metrics_hold_before_after_mean_pose_and_the_data(unbroken):
+    workdir, result, _ = unbroken
+    metrics = json.loads((workdir / "metrics.json").read_text())
+    assert metrics == json.loads(json.dumps(result.metrics))
+    assert set(metrics) == {"before", "after", "mean_pose", "data"}
+    for name in ("before", "after", "mean_pose"):
+        for split in ("all", "visible", "occluded"):
+            assert {"mean", "mean_unweighted", "ankle"} <= set(metrics[name][split]["pckh@0.5"])
+    assert metrics["data"]["eval"]["people"] == 10
+    causes = [metrics["data"]["train"][f"occluded_by_{c}"] for c in ("self", "person", "object")]
+    np.testing.assert_allclose(sum(causes), metrics["data"]["train"]["occluded"])
+
+
+def test_every_test_person_is_predicted_once_and_in_order(unbroken):
+    rows = unbroken[1].test_rows["clean"]
+    np.testing.assert_array_equal(rows["example_id"], np.arange(10))
+    assert np.isfinite(rows["keypoints"]).all()
+    assert (0 <= rows["occlusion"]).all() and (rows["occlusion"] <= 1).all()
+
+
+def test_the_loss_is_logged_in_parts_and_falls(unbroken):
+    rows = read_history(unbroken[0])
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    for row in rows:
+        assert row["loss"] == pytest.approx(
+            row["joints"] + row["occlusion"] + 0.001 * row["mimic"], rel=1e-5
+        )
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+@pytest.mark.parametrize("stop_before_batch", [3, 6])
+def test_a_run_stopped_by_sigterm_and_resumed_equals_the_unbroken_one(
+    unbroken, tiny_config, tmp_path, monkeypatch, stop_before_batch
+):
+    placed = []
+
+    def terminate(mesh, batch, original=loop.shard_batch):
+        if batch["image"].shape[0] == 8:
+            placed.append(None)
+        # Evaluation before training places two batches.
+        if len(placed) == 2 + stop_before_batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(mesh, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "shard_batch", terminate)
+        patch.setattr(loop.evaluation, "shard_batch", terminate)
+        stopped = loop.train_and_evaluate(tiny_config(), tmp_path)
+    assert stopped.signal == signal.SIGTERM and not stopped.test_rows
+    assert 0 < int(stopped.state.step) < 6
+    resumed = loop.train_and_evaluate(tiny_config(), tmp_path)
+    assert_equal_states(resumed.state, unbroken[1].state)
+    assert resumed.metrics == unbroken[1].metrics
+    losses, expected = ([r["loss"] for r in read_history(w)] for w in (tmp_path, unbroken[0]))
+    assert losses[-1] == expected[-1]
+
+
+def test_resuming_passes_over_a_damaged_checkpoint_and_ends_the_same(unbroken, tiny_config, tmp_path):
+    workdir = shutil.copytree(unbroken[0], tmp_path / "copy")
+    params = workdir / "checkpoints" / "6" / "params"
+    victim = max((p for p in params.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-10])
+    said: list[str] = []
+    again = loop.train_and_evaluate(tiny_config(), workdir, say=said.append)
+    assert any("checkpoint 6 is passed over" in line for line in said)
+    assert any("resuming from step 4" in line for line in said)
+    assert_equal_states(again.state, unbroken[1].state)
+
+
+def test_a_finished_run_is_evaluated_again_without_training(unbroken, tiny_config, tmp_path):
+    workdir = shutil.copytree(unbroken[0], tmp_path / "copy")
+    said: list[str] = []
+    metrics = loop.evaluate_latest(tiny_config(), workdir, say=said.append)
+    assert metrics == unbroken[1].metrics
+    assert not any("train_step" in line for line in said)
+
+
+def test_a_workdir_of_another_config_is_refused_and_left_alone(unbroken, tiny_config):
+    workdir: Path = unbroken[0]
+    before = (workdir / "config.json").read_text()
+    with pytest.raises(UserError, match=r"optimizer\.learning_rate is 0\.\d+ there and 0\.5 now"):
+        loop.train_and_evaluate(tiny_config("--config.optimizer.learning_rate=0.5"), workdir)
+    assert (workdir / "config.json").read_text() == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_never_saved(tiny_config, tmp_path):
+    config = tiny_config(
+        "--config.optimizer.learning_rate=1e30",
+        "--config.optimizer.schedule.warmup_steps=0",
+        "--config.log.checkpoint_every=1",
+    )
+    with pytest.raises(NonFiniteLossError, match="is not finite"):
+        loop.train_and_evaluate(config, tmp_path)
+    for step in (tmp_path / "checkpoints").glob("*.sha256"):
+        saved = loop.Checkpoints(tmp_path, 1, print).restore(
+            int(step.stem), loop.first_state(loop.set_up(config, print), loop.make_optimizer(config.optimizer, 6))
+        )
+        assert int(saved.step) < 6
+
+
+def test_pasted_occluders_are_fixed_and_their_joints_known(tiny_config, tmp_path):
+    config = tiny_config("--config.eval.test_sets=('clean','pasted')", "--config.train.num_steps=3")
+    result = loop.train_and_evaluate(config, tmp_path)
+    assert {"before", "after", "mean_pose"} == set(result.metrics["pasted"])
+    clean, pasted = result.test_rows["clean"], result.test_rows["pasted"]
+    assert not clean["pasted"].any() and pasted["pasted"].any()
+    changed = (clean["image"] != pasted["image"]).any(-1).mean((1, 2))
+    assert (changed > 0).all()
+    again = loop.evaluate_latest(config, tmp_path)
+    assert again["pasted"]["after"] == result.metrics["pasted"]["after"]
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("--config.task=segmentation", "oasnet"),
+        ("--config.model.name=resnet", "hourglass"),
+        ("--config.skeleton=coco", "mpii"),
+        ("--config.skeleton=lsp", "has the joints of 'mpii'"),
+        ("--config.data.name=nothing", "synthetic_people"),
+        ("--config.data.input_size_wh=(30,32)", "multiples of"),
+        ("--config.eval.metrics=('iou',)", "pckh"),
+        ("--config.eval.test_sets=('hard',)", "clean"),
+        ("--config.model.dtype=float3", "float3"),
+        ("--config.train.batch_size=0", "batch_size"),
+        ("--config.train.num_steps=0", "num_steps"),
+    ],
+)
+def test_a_config_that_cannot_work_is_explained_before_any_training(
+    tiny_config, tmp_path, override, message
+):
+    with pytest.raises(UserError, match=message):
+        loop.train_and_evaluate(tiny_config(override), tmp_path / "workdir")
+    assert not (tmp_path / "workdir" / "checkpoints").exists()
