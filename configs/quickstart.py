@@ -20,7 +20,9 @@ def get_config() -> ConfigDict:
     config.data.prepared_dir = ""
     config.data.input_size_wh = (48, 48)
     config.data.padding = 1.25
-    config.data.rotation_deg = 0.0  # the people are drawn in many poses: turning them on top only slows the start
+    config.data.rotation_deg = (
+        0.0  # the people are drawn in many poses: turning them on top only slows the start
+    )
     config.data.scale_factor = 0.0
     config.data.train_size = 8000
     config.data.eval_size = 500
@@ -50,7 +52,7 @@ def get_config() -> ConfigDict:
     config.model.hourglass.stem_pool = True
 
     config.target = ConfigDict()
-    config.target.sigma_cells = 1.5
+    config.target.sigma_cells = 1.0
 
     config.loss = ConfigDict()
     config.loss.occlusion_weight = 0.1  # lambda_o of eq. 4; 1 in the paper, see docs/choices.md
@@ -71,7 +73,7 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.batch_size = 8
-    config.train.num_steps = 5000
+    config.train.num_steps = 5500
 
     config.eval = ConfigDict()
     config.eval.batch_size = 64

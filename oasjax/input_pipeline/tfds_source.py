@@ -7,6 +7,7 @@ folder of the same layout from being mistaken for it.
 
 import hashlib
 import importlib
+import os
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ from typing import Any
 
 import filelock
 import numpy as np
+
+# TensorFlow greets with a screenful unless told before it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import tensorflow as tf
 import tensorflow_datasets as tfds
 

@@ -7,7 +7,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 
-def read_history(workdir: Path) -> list[dict[str, float]]:
+def read_history(workdir: Path) -> list[dict[str, float | int]]:
     """One dict for each logged step, oldest first; empty before the first."""
     path = workdir / "history.jsonl"
     if not path.exists():
@@ -24,7 +24,7 @@ class History:
         self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
+    def scalars(self, step: int, values: dict[str, float | int]) -> None:
         with open(self._path, "a") as file:
             file.write(json.dumps({"step": step} | values) + "\n")
         for name, value in values.items():

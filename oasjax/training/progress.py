@@ -2,10 +2,10 @@
 
 import sys
 import time
-from typing import TextIO
+from typing import Any
 
 
-def format_duration(seconds: float) -> str:
+def format_duration(seconds: float | int) -> str:
     """90 -> '1:30', 3725 -> '1:02:05'."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -18,10 +18,10 @@ class Progress:
     Args:
         start_step, num_steps: of this run; the rate is measured from its start.
         images_per_step: global batch size.
-        stream: where to print; a terminal gets one line that is overwritten.
+        stream: text file to print to; a terminal gets one line that is overwritten.
     """
 
-    def __init__(self, start_step: int, num_steps: int, images_per_step: int, stream: TextIO = sys.stdout):
+    def __init__(self, start_step: int, num_steps: int, images_per_step: int, stream: Any = sys.stdout):
         self.start_step = start_step
         self.num_steps = num_steps
         self.images_per_step = images_per_step

@@ -18,7 +18,7 @@ from oasjax.errors import UserError
 class TrainState:
     """Everything that a step changes. `step` counts the updates made so far."""
 
-    step: jax.Array
+    step: Any
     params: Any
     batch_stats: Any
     opt_state: Any

@@ -34,7 +34,7 @@ def make_train_step(
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        return new_state, parts | {"gradient_norm": optax.global_norm(gradients)}
+        return new_state, parts | {"gradient_norm": optax.tree.norm(gradients)}
 
     return train_step
 

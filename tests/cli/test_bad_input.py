@@ -47,9 +47,7 @@ def test_no_data_folder_at_all_says_how_to_name_one(tmp_path, capsys, monkeypatc
 
 
 def test_evaluating_a_workdir_without_a_checkpoint(tmp_path, capsys):
-    assert "train first" in complaint(
-        capsys, "evaluate", "--config", "quickstart", "--workdir", tmp_path
-    )
+    assert "train first" in complaint(capsys, "evaluate", "--config", "quickstart", "--workdir", tmp_path)
 
 
 def test_a_workdir_whose_config_is_broken_or_another(tmp_path, capsys):

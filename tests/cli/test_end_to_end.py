@@ -69,7 +69,7 @@ def test_training_writes_what_the_documentation_promises(trained):
     assert "compiling train_step ..." in printed and "pckh@0.5" in printed
     assert "step 20/20" in printed and "images/s" in printed and "\r" not in printed
     page = (workdir / "report.html").read_text()
-    assert "<html" in page and "src=\"http" not in page
+    assert "<html" in page and 'src="http' not in page
 
 
 @pytest.mark.parametrize("model", ["", "model"])

@@ -1,7 +1,7 @@
-"""Run by test_multidevice.py: the gradient of the whole loss on one device and on eight.
+"""Run by test_multidevice.py: preparation and the gradient of the whole loss, on one device and on eight.
 
-In float64, to 1e-9 of the gradient's norm; the loss also in float32, to 1e-5. (In float32 batch norm amplifies
-rounding, so gradients are compared in float64.)
+Gradients in float64, to 1e-9 of their norm; the loss also in float32, to 1e-5. (In float32 batch norm
+amplifies rounding.) Preparation works in float32 whatever comes later, and is compared to 1e-5.
 """
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from oasjax.augmentation.siamese import prepare
+from oasjax.augmentation.siamese import SiamesePair, prepare
 from oasjax.cli.config_files import load_config
 from oasjax.training.mesh import replicated, shard_batch, split
 from oasjax.training.tasks import make_task
@@ -32,13 +32,13 @@ def random_batch(size: int) -> dict[str, np.ndarray]:
     }
 
 
-def loss_and_gradient(mesh: Mesh, dtype) -> tuple[jax.Array, list[jax.Array]]:
+def siamese_pair(mesh: Mesh) -> SiamesePair:
+    """Prepared on all devices of the mesh; patches take pieces of crops that lie on other devices."""
     config = load_config("quickstart", OVERRIDES)
     task = make_task(config)
-    variables = jax.tree.map(lambda x: jnp.asarray(x, dtype), task.init(0))
 
-    def loss(params, batch):
-        pair = prepare(
+    def prepared(batch):
+        return prepare(
             jax.random.key(0),
             batch,
             flip_permutation=task.permutation,
@@ -48,12 +48,21 @@ def loss_and_gradient(mesh: Mesh, dtype) -> tuple[jax.Array, list[jax.Array]]:
             colour_jitter=0.2,
             patches=config.augment.patches,
         )
-        pair = jax.tree.map(lambda x: x.astype(dtype), pair)
+
+    return jax.jit(prepared, in_shardings=split(mesh))(shard_batch(mesh, random_batch(16)))
+
+
+def loss_and_gradient(mesh: Mesh, pair: SiamesePair, dtype) -> tuple[jax.Array, list[jax.Array]]:
+    task = make_task(load_config("quickstart", OVERRIDES))
+    variables = jax.tree.map(lambda x: jnp.asarray(x, dtype), task.init(0))
+
+    def loss(params, pair):
         return task.loss_on_pair(params, variables["batch_stats"], pair)[0]
 
     compiled = jax.jit(jax.value_and_grad(loss), in_shardings=(replicated(mesh), split(mesh)))
     value, gradient = compiled(
-        jax.device_put(variables["params"], replicated(mesh)), shard_batch(mesh, random_batch(16))
+        jax.device_put(variables["params"], replicated(mesh)),
+        jax.tree.map(lambda x: jax.device_put(np.asarray(x, dtype), split(mesh)), pair),
     )
     return value, jax.tree.leaves(gradient)
 
@@ -61,20 +70,20 @@ def loss_and_gradient(mesh: Mesh, dtype) -> tuple[jax.Array, list[jax.Array]]:
 def main() -> None:
     assert jax.device_count() == 8
     one, eight = (
-        jax.make_mesh((n,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:n])
-        for n in (1, 8)
+        jax.make_mesh((n,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:n]) for n in (1, 8)
     )
+    pair = siamese_pair(one)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), pair, siamese_pair(eight))
     (loss_one, gradient_one), (loss_eight, gradient_eight) = (
-        loss_and_gradient(mesh, jnp.float64) for mesh in (one, eight)
+        loss_and_gradient(mesh, pair, jnp.float64) for mesh in (one, eight)
     )
     norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradient_one))
     worst = max(
-        np.abs(np.asarray(a) - np.asarray(b)).max()
-        for a, b in zip(gradient_one, gradient_eight, strict=True)
+        np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in zip(gradient_one, gradient_eight, strict=True)
     )
     assert norm > 0 and worst < 1e-9 * norm, (worst, norm)
     np.testing.assert_allclose(loss_one, loss_eight, rtol=1e-9)
-    narrow = [loss_and_gradient(mesh, jnp.float32)[0] for mesh in (one, eight)]
+    narrow = [loss_and_gradient(mesh, pair, jnp.float32)[0] for mesh in (one, eight)]
     np.testing.assert_allclose(narrow[0], narrow[1], rtol=1e-5)
     print("eight devices equal one")
 

@@ -42,29 +42,27 @@ def test_the_gradient_of_the_whole_loss_agrees_with_finite_differences(tiny_conf
         task = make_task(config)
         variables = variables_of(task, jnp.float64)
         pair = siamese_pair(dtype=jnp.float64)
-        step_size = 1e-6
+        step_size = 1e-7  # ReLU and pooling switch within larger steps
 
         @jax.jit
         def along(params, direction, distance):
             moved = jax.tree.map(lambda p, d: p + distance * d, params, direction)
             return task.loss_on_pair(moved, variables["batch_stats"], pair)[0]
 
-        gradient = jax.jit(
-            jax.grad(lambda p: task.loss_on_pair(p, variables["batch_stats"], pair)[0])
-        )(variables["params"])
+        gradient = jax.jit(jax.grad(lambda p: task.loss_on_pair(p, variables["batch_stats"], pair)[0]))(
+            variables["params"]
+        )
         assert all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(gradient))
         random = np.random.default_rng(1)
         for _ in range(4):
-            direction = jax.tree.map(
-                lambda p: jnp.asarray(random.normal(size=p.shape)), variables["params"]
-            )
+            direction = jax.tree.map(lambda p: jnp.asarray(random.normal(size=p.shape)), variables["params"])
             ahead = along(variables["params"], direction, step_size)
             behind = along(variables["params"], direction, -step_size)
             expected = sum(
                 jnp.vdot(g, d)
                 for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
             )
-            np.testing.assert_allclose((ahead - behind) / (2 * step_size), expected, rtol=2e-6)
+            np.testing.assert_allclose((ahead - behind) / (2 * step_size), expected, rtol=1e-6)
 
 
 def test_the_total_is_the_weighted_sum_of_the_parts(tiny_config):
@@ -120,7 +118,5 @@ def test_the_flip_test_makes_predictions_of_mirrored_pictures_mirror_images(tiny
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)), jnp.uint8)
     plain = task.predict(variables, images)
     mirrored = task.predict(variables, images[:, :, ::-1])
-    np.testing.assert_allclose(
-        mirrored["occlusion_map"][:, :, ::-1], plain["occlusion_map"], atol=1e-5
-    )
+    np.testing.assert_allclose(mirrored["occlusion_map"][:, :, ::-1], plain["occlusion_map"], atol=1e-5)
     np.testing.assert_allclose(mirrored["scores"][:, task.permutation], plain["scores"], atol=1e-5)
