@@ -1,7 +1,7 @@
-"""OASNet on real photographs: LSP-extended at 80x80 with artificial occluders, on two CPU cores.
+"""OASNet on real photographs: LSP-extended at 64x64 with artificial occluders, on two CPU cores.
 
-LSP-extended says nothing of natural occlusion, so only pasted occluders teach the occlusion map, and the test is
-made twice: on clean pictures, and with fixed occluders whose hidden joints are known exactly.
+LSP-extended says nothing of natural occlusion, so only pasted occluders teach the occlusion map, and the
+test is made twice: on clean pictures, and with fixed occluders whose hidden joints are known exactly.
 
 Command: OASJAX_DATA_DIR=FOLDER oasjax train --config lspet_small --workdir runs/lspet_small
    (FOLDER/lspet, or --config.data.data_dir, holds joints.mat and images/)
@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     config.data.data_dir = ""  # "": the environment variable OASJAX_DATA_DIR
     config.data.arrays_path = ""
     config.data.prepared_dir = ""
-    config.data.input_size_wh = (80, 80)
+    config.data.input_size_wh = (64, 64)
     config.data.padding = 1.25
     config.data.rotation_deg = 20.0  # standard deviation; three in five crops are turned
     config.data.scale_factor = 0.2
@@ -45,13 +45,13 @@ def get_config() -> ConfigDict:
     config.model.dtype = "float32"
     config.model.hourglass = ConfigDict()
     config.model.hourglass.num_stacks = 1
-    config.model.hourglass.depth = 2
-    config.model.hourglass.features = 64
+    config.model.hourglass.depth = 3
+    config.model.hourglass.features = 48
     config.model.hourglass.num_blocks = 1
     config.model.hourglass.stem_pool = True
 
     config.target = ConfigDict()
-    config.target.sigma_cells = 1.0
+    config.target.sigma_cells = 1.5
 
     config.loss = ConfigDict()
     config.loss.occlusion_weight = 0.1  # lambda_o of eq. 4; 1 in the paper, see docs/choices.md
@@ -72,7 +72,7 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.batch_size = 8
-    config.train.num_steps = 16000
+    config.train.num_steps = 24000
 
     config.eval = ConfigDict()
     config.eval.batch_size = 64
