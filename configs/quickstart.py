@@ -73,7 +73,7 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.batch_size = 8
-    config.train.num_steps = 5500
+    config.train.num_steps = 6000
 
     config.eval = ConfigDict()
     config.eval.batch_size = 64
