@@ -11,20 +11,30 @@ import numpy as np
 from oasjax.codecs import heatmap, occlusion_map
 from oasjax.datasets.skeletons import SKELETONS, Skeleton
 from oasjax.evaluation.table import score_table
+from oasjax.inference.drawing import enlarge_points, grid
 from oasjax.inference.report import NOTE, ExamplePerson, person_pictures, write_report
+from oasjax.input_pipeline.batching import Source
+from oasjax.input_pipeline.crop import CropConfig, crop_example
 from oasjax.training.history import read_history
 from oasjax.training.loop import Result
 from oasjax.training.workdir import plain
 from oasjax.weights.model_folder import save_model
 
 NUM_PEOPLE = 18
+DISPLAY_PX = 320
 
 
-def example_people(rows: dict[str, np.ndarray], config: Any, num: int = NUM_PEOPLE) -> list[ExamplePerson]:
+def example_people(
+    rows: dict[str, np.ndarray], source: Source, config: Any, num: int = NUM_PEOPLE
+) -> list[ExamplePerson]:
     """The first people of a test set, predicted and true, for the report: not chosen, simply the first.
+
+    They are cut out again in DISPLAY_PX, finer than the network saw them, unless occluders were pasted on
+    what it saw.
 
     Args:
         rows: from `oasjax.training.evaluation.predict_all`.
+        source: the test set.
         config: of the run.
     """
     rows = {name: column[:num] for name, column in rows.items()}
@@ -42,13 +52,18 @@ def example_people(rows: dict[str, np.ndarray], config: Any, num: int = NUM_PEOP
         sigma_cells=config["target"]["sigma_cells"],
     )
     truth = np.asarray(occlusion_map.encode(drawn, jnp.asarray(hidden)))[..., 0]
+    images, factor = list(rows["image"]), 1
+    if not rows["pasted"].any():
+        factor = max(1, DISPLAY_PX // max(crop_width, crop_height))
+        crop = CropConfig((factor * crop_width, factor * crop_height), config["data"]["padding"])
+        images = [crop_example(source[n], crop, None)["image"] for n in range(len(visibility))]
     return [
         ExamplePerson(
-            image=rows["image"][n],
-            predicted_keypoints=rows["keypoints"][n],
+            image=images[n],
+            predicted_keypoints=enlarge_points(rows["keypoints"][n], factor),
             predicted_occlusion=rows["occlusion"][n],
             scores=rows["scores"][n],
-            keypoints=rows["crop_keypoints"][n],
+            keypoints=enlarge_points(rows["crop_keypoints"][n], factor),
             visibility=visibility[n],
             predicted_occlusion_map=rows["occlusion_map"][n],
             occlusion_map=truth[n],
@@ -65,7 +80,7 @@ def write_run_summary(workdir: Path, config: Any, result: Result, command: str) 
     """
     skeleton = SKELETONS[config["skeleton"]]
     test_set = config["eval"]["test_sets"][-1]
-    people = example_people(result.test_rows[test_set], config)
+    people = example_people(result.test_rows[test_set], result.test_source, config)
     write_overlays(workdir / "overlays", people, skeleton)
     save_model(
         workdir / "model",
@@ -103,7 +118,8 @@ def write_overlays(folder: Path, people: list[ExamplePerson], skeleton: Skeleton
     """One PNG a person: prediction, truth and both occlusion maps side by side."""
     folder.mkdir(exist_ok=True)
     for number, person in enumerate(people):
-        strip = np.concatenate(list(person_pictures(person, skeleton).values()), axis=1)
+        pictures = person_pictures(person, skeleton)
+        strip = grid(list(pictures.values()), list(pictures))
         cv2.imwrite(str(folder / f"{number:03}.png"), strip[..., ::-1])
 
 

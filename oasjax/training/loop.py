@@ -94,12 +94,14 @@ class Result:
         metrics: contents of `metrics.json`.
         state: the last state.
         test_rows: predictions and annotations by test set (`evaluation.predict_all`); empty if interrupted.
+        test_source: the records that the rows are about, in the same order.
     """
 
     signal: int
     metrics: dict[str, Any]
     state: TrainState
     test_rows: dict[str, dict[str, np.ndarray]]
+    test_source: Source
 
 
 def train_and_evaluate(
@@ -143,10 +145,10 @@ def train_and_evaluate(
     state, caught = train(setup, workdir, state, optimizer, checkpoints)
     if caught:
         say(f"stopped by {signal.Signals(caught).name}; the same command resumes")
-        return Result(caught, metrics, state, {})
+        return Result(caught, metrics, state, {}, setup.eval_source)
     rows = {name: predict_test_set(setup, state, name) for name in config.eval.test_sets}
     metrics = add_scores(workdir, metrics, rows, config)
-    return Result(0, metrics, state, rows)
+    return Result(0, metrics, state, rows, setup.eval_source)
 
 
 def evaluate_latest(config: Any, workdir: Path, *, say: Callable[[str], None] = print_line) -> dict[str, Any]:
