@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from oasjax.errors import UserError
@@ -100,7 +101,10 @@ class Checkpoints:
         if jax.process_index() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             digest_path(self.folder, step).unlink(missing_ok=True)
-            shutil.rmtree(path, ignore_errors=True)
+            # What an interrupted or damaged save of this step left: the folder, or Orbax's temporary one.
+            for left_over in self.folder.glob(f"{step}*"):
+                if left_over.name == str(step) or left_over.name.startswith(f"{step}.orbax"):
+                    shutil.rmtree(left_over)
         params = {"params": state.params, "batch_stats": state.batch_stats}
         self._checkpointer.save(
             path,
@@ -153,5 +157,15 @@ def restore_params(workdir: Path, say: Callable[[str], None] = print) -> dict[st
     step = checkpoints.latest_good()
     if step is None:
         raise UserError(f"{workdir} holds no complete checkpoint; train first: oasjax train")
-    with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(checkpoints.folder / str(step) / "params")
+    path = checkpoints.folder / str(step)
+    handler = ocp.CompositeCheckpointHandler(
+        params=ocp.StandardCheckpointHandler(),
+        state=ocp.StandardCheckpointHandler(),
+        meta=ocp.JsonCheckpointHandler(),
+    )
+    with ocp.Checkpointer(handler) as checkpointer:
+        # As plain arrays: the devices that saved them need not be here.
+        saved = checkpointer.metadata(path).item_metadata["params"].tree
+        arrays = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), saved)
+        restored = checkpointer.restore(path, ocp.args.Composite(params=ocp.args.StandardRestore(arrays)))
+    return restored["params"]
