@@ -32,12 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, draw, write, and print what was written. No file is written if an input is bad."""
+    from oasjax import compilation_cache
     from oasjax.inference.boxes import read_boxes
     from oasjax.inference.predictor import load
     from oasjax.inference.writing import make_folder, write_predictions
 
     # The cheap check comes first: loading the model takes seconds.
     boxes = read_boxes(args.boxes, args.images) if args.boxes else None
+    compilation_cache.enable()
     predictor = load(args.model)
     results = predictor.predict(args.images, boxes)
     paths = write_predictions(

@@ -108,9 +108,8 @@ def tables(metrics: dict[str, Any]) -> str:
     for name, results in {"": metrics, "pasted": metrics.get("pasted")}.items():
         if results and "after" in results:
             title = f"with {name} occluders\n" if name else ""
-            blocks.append(
-                title + score_table({key: results[key] for key in ("mean_pose", "before", "after")})
-            )
+            shown = {key: results[key] for key in ("mean_pose", "before", "after") if key in results}
+            blocks.append(title + score_table(shown))
     return "\n\n".join(blocks)
 
 

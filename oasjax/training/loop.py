@@ -61,7 +61,9 @@ def set_up(config: Any, say: Callable[[str], None]) -> Setup:
     unknown = [name for name in config.eval.test_sets if name not in TEST_SETS]
     if unknown:
         raise UserError(f"config.eval.test_sets has '{unknown[0]}'; choose from {TEST_SETS}")
+    say(f"opening {config.data.name} ...")
     train_source, eval_source = open_source(config.data, "train"), open_source(config.data, "eval")
+    say(f"{len(train_source)} people to train on, {len(eval_source)} to test on")
     if train_source.skeleton.name != config.skeleton:
         raise UserError(
             f"config.skeleton is '{config.skeleton}', but {config.data.name} has the joints of"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from oasjax.errors import UserError
+from oasjax.inference.run_summary import tables
 from oasjax.training import loop
 from oasjax.training.checkpoints import Checkpoints, restore_params
 from oasjax.training.history import read_history
@@ -141,6 +142,14 @@ def test_a_finished_run_is_evaluated_again_without_training(unbroken, tiny_confi
     assert not any("train_step" in line for line in said)
 
 
+def test_a_test_set_that_is_asked_for_later_is_scored_and_shown(unbroken, tiny_config, tmp_path):
+    workdir = shutil.copytree(unbroken[0], tmp_path / "copy")
+    config = tiny_config("--config.eval.test_sets=('clean','pasted')")
+    metrics = loop.evaluate_latest(config, workdir)
+    assert set(metrics["pasted"]) == {"after"}
+    assert "with pasted occluders" in tables(metrics)
+
+
 def test_a_workdir_of_another_config_is_refused_and_left_alone(unbroken, tiny_config):
     workdir: Path = unbroken[0]
     before = (workdir / "config.json").read_text()
@@ -181,6 +190,9 @@ def test_pasted_occluders_are_fixed_and_their_joints_known(tiny_config, tmp_path
         ("--config.skeleton=coco", "mpii"),
         ("--config.skeleton=lsp", "has the joints of 'mpii'"),
         ("--config.data.name=nothing", "synthetic_people"),
+        ("--config.data.look=indoor", "studio, street"),
+        ("--config.data.render_size=20", "at least 48"),
+        ("--config.data.eval_size=0", "eval_size"),
         ("--config.data.input_size_wh=(30,32)", "multiples of"),
         ("--config.eval.metrics=('iou',)", "pckh"),
         ("--config.eval.test_sets=('hard',)", "clean"),
