@@ -11,22 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-TINY = (
-    "--config.data.input_size_wh=(32,32)",
-    "--config.data.render_size=48",
-    "--config.data.train_size=24",
-    "--config.data.eval_size=10",
-    "--config.model.hourglass.depth=1",
-    "--config.model.hourglass.features=8",
-    "--config.train.batch_size=8",
-    "--config.train.num_steps=4000",
-    "--config.eval.batch_size=8",
-    "--config.log.every=5",
-    "--config.log.checkpoint_every=1000000",
-    "--config.optimizer.schedule.warmup_steps=2",
-)
-SHORT = [word.replace("num_steps=4000", "num_steps=20") for word in TINY]
-
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> dict[str, str]:
@@ -51,9 +35,7 @@ def oasjax(*words: str | Path, environment: dict[str, str], cwd: Path) -> subpro
 def trained(environment, tmp_path_factory) -> tuple[Path, str]:
     """A finished workdir and what the command printed."""
     folder = tmp_path_factory.mktemp("user")
-    run = oasjax(
-        "train", "--config", "quickstart", "--workdir", "run", *SHORT, environment=environment, cwd=folder
-    )
+    run = oasjax("train", "--config", "smoke", "--workdir", "run", environment=environment, cwd=folder)
     assert run.returncode == 0, run.stderr
     return folder / "run", run.stdout
 
@@ -96,7 +78,7 @@ def test_evaluate_prints_the_same_scores_again(trained, environment):
     workdir, printed = trained
     before = (workdir / "metrics.json").read_text()
     run = oasjax(
-        "evaluate", "--config", "quickstart", "--workdir", workdir, *SHORT,
+        "evaluate", "--config", "smoke", "--workdir", workdir,
         environment=environment, cwd=workdir,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -106,7 +88,8 @@ def test_evaluate_prints_the_same_scores_again(trained, environment):
 
 
 def test_sigterm_saves_and_exits_with_143_and_the_same_command_resumes(environment, tmp_path):
-    words = ["train", "--config", "quickstart", "--workdir", "run", *TINY]
+    words = ["train", "--config", "smoke", "--workdir", "run"]
+    words += ["--config.train.num_steps=4000", "--config.log.checkpoint_every=1000000"]
     with subprocess.Popen(
         [sys.executable, "-m", "oasjax", *words],
         env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -14,12 +14,7 @@ from oasjax.cli.config_files import load_config
 from oasjax.training.mesh import replicated, shard_batch, split
 from oasjax.training.tasks import make_task
 
-OVERRIDES = (
-    "--config.data.input_size_wh=(32,32)",
-    "--config.model.hourglass.depth=1",
-    "--config.model.hourglass.features=8",
-    "--config.loss.mimic_weight=1.0",
-)
+OVERRIDES = ("--config.loss.mimic_weight=1.0",)
 
 
 def random_batch(size: int) -> dict[str, np.ndarray]:
@@ -34,7 +29,7 @@ def random_batch(size: int) -> dict[str, np.ndarray]:
 
 def siamese_pair(mesh: Mesh) -> SiamesePair:
     """Prepared on all devices of the mesh; patches take pieces of crops that lie on other devices."""
-    config = load_config("quickstart", OVERRIDES)
+    config = load_config("smoke", OVERRIDES)
     task = make_task(config)
 
     def prepared(batch):
@@ -53,7 +48,7 @@ def siamese_pair(mesh: Mesh) -> SiamesePair:
 
 
 def loss_and_gradient(mesh: Mesh, pair: SiamesePair, dtype) -> tuple[jax.Array, list[jax.Array]]:
-    task = make_task(load_config("quickstart", OVERRIDES))
+    task = make_task(load_config("smoke", OVERRIDES))
     variables = jax.tree.map(lambda x: jnp.asarray(x, dtype), task.init(0))
 
     def loss(params, pair):
