@@ -58,9 +58,13 @@ def set_up(config: Any, say: Callable[[str], None]) -> Setup:
     mesh = data_mesh()
     require_divisible(config.train.batch_size, "config.train.batch_size", mesh.size)
     require_divisible(config.eval.batch_size, "config.eval.batch_size", mesh.size)
-    unknown = [name for name in config.eval.test_sets if name not in TEST_SETS]
-    if unknown:
-        raise UserError(f"config.eval.test_sets has '{unknown[0]}'; choose from {TEST_SETS}")
+    for name in ("every", "checkpoint_every", "keep_checkpoints"):
+        if config.log[name] < 1:
+            raise UserError(f"config.log.{name} is {config.log[name]}; it must be at least 1")
+    if not config.eval.test_sets or set(config.eval.test_sets) - set(TEST_SETS):
+        raise UserError(
+            f"config.eval.test_sets is {tuple(config.eval.test_sets)}; choose one or more of {TEST_SETS}"
+        )
     say(f"opening {config.data.name} ...")
     train_source, eval_source = open_source(config.data, "train"), open_source(config.data, "eval")
     say(f"{len(train_source)} people to train on, {len(eval_source)} to test on")

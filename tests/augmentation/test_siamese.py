@@ -70,6 +70,16 @@ def test_joints_of_unknown_occlusion_count_only_where_a_patch_was_pasted():
     assert (pair.occluded.occlusion_map.max((1, 2, 3)) > 0.5).all()
 
 
+def test_an_occlusion_that_is_not_known_is_not_believed():
+    heatmaps = jnp.ones((1, 2, 2, 2))
+    visibility = jnp.asarray([[1, 2]], jnp.int8)
+    unknown = jnp.zeros((1, 2), bool)
+    target, weight = siamese.occlusion_targets(heatmaps, visibility, unknown, unknown)
+    assert not target.any() and not weight.any()
+    target, weight = siamese.occlusion_targets(heatmaps, visibility, ~unknown, unknown)
+    assert target.all() and weight.all()
+
+
 def test_targets_follow_the_mirrored_picture():
     """A white dot is drawn at each joint: wherever the flip takes it, its heatmap peaks there."""
     keypoints = jnp.asarray([[[8.0 * (j % 4) + 5, 12.0 * (j // 4) + 5] for j in range(16)]])

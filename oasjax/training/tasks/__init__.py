@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from oasjax.errors import UserError
@@ -20,6 +21,4 @@ def make_task(config: Any) -> OASNetTask:
 
 def make_predict_fn(config: Any) -> Callable[[Any, np.ndarray], dict[str, np.ndarray]]:
     """Compiled `(variables, images uint8 (B, H, W, 3)) -> predictions`, for inference."""
-    import jax
-
     return jax.jit(make_task(config).predict)
