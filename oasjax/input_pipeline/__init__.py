@@ -25,7 +25,14 @@ from oasjax.datasets.lsp_extended.annotations import LAYOUT, find_folder, read_p
 from oasjax.datasets.skeletons import LSP, MPII
 from oasjax.errors import UserError
 from oasjax.input_pipeline.arrays_source import ArraysSource, load_arrays
-from oasjax.input_pipeline.batching import Batch, Source, eval_batches, train_batches
+from oasjax.input_pipeline.batching import (
+    Batch,
+    Executor,
+    Source,
+    batches_by_threads,
+    eval_batches,
+    train_batches,
+)
 from oasjax.input_pipeline.crop import CropConfig
 from oasjax.input_pipeline.files_source import FilesSource
 
@@ -202,6 +209,14 @@ def _num_threads(source: Source) -> int:
     return min(16, os.cpu_count() or 1) if encoded else 1
 
 
+def _executor(source_kind: str) -> Executor:
+    if source_kind == "tfds":
+        from oasjax.input_pipeline.tfds_source import batches_by_tf_data
+
+        return batches_by_tf_data
+    return batches_by_threads
+
+
 def open_train_batches(
     source: Source,
     crop: CropConfig,
@@ -215,10 +230,7 @@ def open_train_batches(
 ) -> Generator[Batch, None, None]:
     """Endless training batches by the means that `source_kind` names; see
     `batching.train_batches`."""
-    make = train_batches
-    if source_kind == "tfds":
-        from oasjax.input_pipeline.tfds_source import tf_train_batches as make
-    return make(
+    return train_batches(
         source,
         crop,
         seed=seed,
@@ -227,6 +239,7 @@ def open_train_batches(
         process_index=process_index,
         process_count=process_count,
         num_threads=_num_threads(source),
+        execute=_executor(source_kind),
     )
 
 
@@ -240,14 +253,12 @@ def open_eval_batches(
     process_count: int = 1,
 ) -> Generator[Batch, None, None]:
     """Every example once, made as `source_kind` asks; see `batching.eval_batches`."""
-    make = eval_batches
-    if source_kind == "tfds":
-        from oasjax.input_pipeline.tfds_source import tf_eval_batches as make
-    return make(
+    return eval_batches(
         source,
         crop,
         batch_size=batch_size,
         process_index=process_index,
         process_count=process_count,
         num_threads=_num_threads(source),
+        execute=_executor(source_kind),
     )

@@ -8,7 +8,7 @@ for byte.
 
 import itertools
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -44,6 +44,8 @@ EXAMPLE_KEYS = tuple(dict.fromkeys(DEVICE_KEYS + HOST_KEYS))
 
 # (device part, host part) of one batch.
 Batch = tuple[dict[str, np.ndarray], dict[str, Any]]
+# Makes the batches of a plan: (source, crop, seed, plan, num_threads, prefetch) -> batches.
+Executor = Callable[..., Generator[Batch, None, None]]
 
 
 @runtime_checkable
@@ -186,6 +188,7 @@ def train_batches(
     process_count: int = 1,
     num_threads: int = 2,
     prefetch: int = 2,
+    execute: Executor = batches_by_threads,
 ) -> Generator[Batch, None, None]:
     """Endless shuffled, randomly cropped batches, a function of (seed, step) alone.
 
@@ -199,9 +202,10 @@ def train_batches(
         process_count: how many there are.
         num_threads: threads that read and crop.
         prefetch: batches prepared ahead.
+        execute: who does the work; `tfds_source.batches_by_tf_data` gives the same batches.
     """
     plan = train_plan(seed, start_step, batch_size, len(source), process_index, process_count)
-    return batches_by_threads(source, crop, seed, plan, num_threads, prefetch)
+    return execute(source, crop, seed, plan, num_threads, prefetch)
 
 
 def eval_batches(
@@ -213,8 +217,9 @@ def eval_batches(
     process_count: int = 1,
     num_threads: int = 2,
     prefetch: int = 2,
+    execute: Executor = batches_by_threads,
 ) -> Generator[Batch, None, None]:
     """Every example once, in order, cut plainly; the last batch is filled up with `valid` False."""
     plan = eval_plan(batch_size, len(source), process_index, process_count)
     # The plain crop draws nothing, so the seed is without effect.
-    return batches_by_threads(source, crop, 0, plan, num_threads, prefetch)
+    return execute(source, crop, 0, plan, num_threads, prefetch)

@@ -7,6 +7,7 @@ folder of the same layout from being mistaken for it.
 
 import hashlib
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Generator, Iterable, Iterator
@@ -29,10 +30,8 @@ from oasjax.input_pipeline.batching import (
     Batch,
     Place,
     Source,
-    eval_plan,
     make_example,
     split_batch,
-    train_plan,
 )
 from oasjax.input_pipeline.crop import CropConfig, crop_example
 
@@ -112,54 +111,24 @@ class TfdsSource:
         return {**record, "image_id": record["image_id"].decode()}
 
 
-def tf_train_batches(
-    source: Source,
-    crop: CropConfig,
-    *,
-    seed: int,
-    start_step: int,
-    batch_size: int,
-    process_index: int = 0,
-    process_count: int = 1,
-    num_threads: int = 2,
-    prefetch: int = 2,
-) -> Generator[Batch, None, None]:
-    """What `batching.train_batches` gives, byte for byte, through tf.data."""
-    plan = train_plan(seed, start_step, batch_size, len(source), process_index, process_count)
-    local_size = batch_size // process_count
-    return _batches_by_tf_data(source, crop, seed, plan, local_size, num_threads, prefetch)
-
-
-def tf_eval_batches(
-    source: Source,
-    crop: CropConfig,
-    *,
-    batch_size: int,
-    process_index: int = 0,
-    process_count: int = 1,
-    num_threads: int = 2,
-    prefetch: int = 2,
-) -> Generator[Batch, None, None]:
-    """What `batching.eval_batches` gives, byte for byte, through tf.data."""
-    plan = eval_plan(batch_size, len(source), process_index, process_count)
-    local_size = batch_size // process_count
-    return _batches_by_tf_data(source, crop, 0, plan, local_size, num_threads, prefetch)
-
-
-def _batches_by_tf_data(
+def batches_by_tf_data(
     source: Source,
     crop: CropConfig,
     seed: int,
     plan: Iterable[list[Place]],
-    local_size: int,
     num_threads: int,
     prefetch: int,
 ) -> Generator[Batch, None, None]:
-    """Execute a plan with tf.data: TensorFlow orders the work, the work itself is `make_example`.
+    """Execute a plan with tf.data: what `batching.batches_by_threads` gives, byte for byte.
+
+    TensorFlow orders the work, the work itself is `make_example`.
 
     Closing the generator drops the dataset. An exception raised for an example surfaces as itself
     when its batch is asked for.
     """
+    plan = iter(plan)
+    first = next(plan)
+    local_size = len(first)
     blank = _blank_example(crop, source.skeleton)
     # TensorFlow would turn an exception into its own, and print a stack trace besides. So a failed
     # example becomes a blank one, and its exception waits here under its position in the plan.
@@ -167,7 +136,7 @@ def _batches_by_tf_data(
 
     def rows() -> Iterator[np.ndarray]:
         position = 0
-        for places in plan:
+        for places in itertools.chain([first], plan):
             yield np.array(
                 [
                     (

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from oasjax.datasets.skeletons import SKELETONS
+from oasjax.datasets.synthetic_people import HIDDEN_BY
 from oasjax.errors import UserError
 from oasjax.evaluation.pck import mean_pose, pck, pckh
 from oasjax.input_pipeline.batching import Source
@@ -121,7 +122,7 @@ def describe(people: dict[str, np.ndarray]) -> dict[str, Any]:
         "occluded": float((people["visibility"] == 1)[known].mean()) if known.any() else None,
     }
     if "hidden_by" in people:
-        for code, cause in enumerate(("self", "person", "object"), start=1):
+        for code, cause in enumerate(HIDDEN_BY[1:], start=1):
             share = (people["hidden_by"] == code)[labelled].mean()
             statistics[f"occluded_by_{cause}"] = float(share)
     return statistics
