@@ -5,6 +5,17 @@ test is made twice: on clean pictures, and with fixed occluders whose hidden joi
 
 Command: OASJAX_DATA_DIR=FOLDER oasjax train --config lspet_small --workdir runs/lspet_small
    (FOLDER/lspet, or --config.data.data_dir, holds joints.mat and images/)
+Cost: 24000 steps of 8 pairs; 50 minutes on 2 cores of an AMD EPYC that also did other work (66 images/s
+   over all, 91 images/s when left alone).
+Score: PCK@0.2 in percent, seed 0, 4600 people to train on, 400 to test on (99 of these left out: a torso
+   joint is not labelled). It is still learning when it stops.
+                                head  shoulder  elbow  wrist  hip   knee  ankle  mean
+   clean, mean pose             4.3   4.7       2.3    2.0    10.7  4.4   1.7    4.3
+   clean, trained               41.0  21.6      15.7   14.8   13.6  11.6  21.8   19.9
+   occluders, mean pose         4.3   4.7       2.3    2.0    10.7  4.4   1.7    4.3
+   occluders, trained           33.3  20.6      12.8   13.0   14.5  10.5  16.3   17.2
+   hidden joints, mean pose     4.6   6.6       0.8    2.6    14.1  5.2   0.9    5.2
+   hidden joints, trained       28.0  17.0      8.2    9.4    15.8  13.9  13.9   15.7
 """
 
 from ml_collections import ConfigDict

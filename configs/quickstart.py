@@ -1,6 +1,13 @@
 """Quickstart: siamese OASNet on drawn people (`synthetic_people`), small enough for two CPU cores.
 
 Command: make quickstart   (oasjax train --config quickstart --workdir runs/quickstart)
+Cost: 6000 steps of 8 pairs; 3.5 minutes of training, 4.5 with installation and evaluation, on 2 cores of an
+   AMD EPYC (230 images/s).
+Score: PCKh@0.5 in percent on 500 held-out people, mean of the joints; three seeds (0, 1, 2).
+              mean pose   trained
+   all        40.8        61.5  62.1  60.8
+   visible    42.9        65.0  65.6  64.4
+   occluded   34.8        51.4  51.9  50.2
 """
 
 from ml_collections import ConfigDict
