@@ -70,7 +70,6 @@ def write_report(
     config_text: str,
     command: str,
     note: str = NOTE,
-    subtitle: str = "",
 ) -> Path:
     """Write the page and return its path.
 
@@ -86,7 +85,6 @@ def write_report(
         config_text: the configuration, shown in a fold.
         command: the command that gives this run again.
         note: what the figures mean and do not mean.
-        subtitle: one line under the headline (size of the model, steps, time, machine).
     """
     other_sets = {
         name: value
@@ -94,9 +92,7 @@ def write_report(
         if name not in RESULTS and isinstance(value, Mapping) and RESULTS.keys() & value.keys()
     }
     sections = [
-        f"<header><h1>{escape(title)}</h1>"
-        + (f"<p class=lead>{escape(subtitle)}</p>" if subtitle else "")
-        + f"<pre class=command><code>{escape(command)}</code></pre></header>",
+        f"<header><h1>{escape(title)}</h1><pre class=command><code>{escape(command)}</code></pre></header>",
         _tiles(metrics),
         _section("Scores", _score_tables(metrics), "Percent of joints found, on held-out people."),
         *(

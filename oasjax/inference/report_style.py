@@ -9,7 +9,6 @@ main { max-width: 1240px; margin: 0 auto; padding: 2rem clamp(1rem, 3vw, 2.5rem)
 h1 { font-size: clamp(1.6rem, 4vw, 2.3rem); line-height: 1.15; margin: 0 0 .4rem;
   letter-spacing: -.015em; }
 h2 { font-size: 1.25rem; margin: 0 0 .6rem; }
-.lead { color: var(--soft); margin: 0 0 .8rem; }
 .remark { color: var(--soft); font-size: .9rem; margin: .2rem 0 .8rem; }
 pre { overflow-x: auto; font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, monospace; }
 .command { background: #1c2333; color: #e8ecf5; border-radius: 8px; padding: .7rem 1rem;

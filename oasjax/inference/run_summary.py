@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,7 +11,8 @@ from oasjax.codecs import heatmap, occlusion_map
 from oasjax.datasets.skeletons import SKELETONS, Skeleton
 from oasjax.evaluation.table import score_table
 from oasjax.inference.drawing import enlarge_points, grid
-from oasjax.inference.report import NOTE, ExamplePerson, person_pictures, write_report
+from oasjax.inference.report import ExamplePerson, person_pictures, write_report
+from oasjax.inference.writing import write_png
 from oasjax.input_pipeline.batching import Source
 from oasjax.input_pipeline.crop import CropConfig, crop_example
 from oasjax.training.history import read_history
@@ -67,6 +67,7 @@ def example_people(
             visibility=visibility[n],
             predicted_occlusion_map=rows["occlusion_map"][n],
             occlusion_map=truth[n],
+            caption=f"person {rows['example_id'][n]}: overlays/{n:03}.png",
         )
         for n in range(len(visibility))
     ]
@@ -97,7 +98,6 @@ def write_run_summary(workdir: Path, config: Any, result: Result, command: str) 
         skeleton=skeleton,
         config_text=json.dumps(plain(config), indent=2),
         command=command,
-        note=NOTE,
     )
     return f"{tables(result.metrics)}\n\nreport: {report}"
 
@@ -119,7 +119,7 @@ def write_overlays(folder: Path, people: list[ExamplePerson], skeleton: Skeleton
     for number, person in enumerate(people):
         pictures = person_pictures(person, skeleton)
         strip = grid(list(pictures.values()), list(pictures))
-        cv2.imwrite(str(folder / f"{number:03}.png"), strip[..., ::-1])
+        write_png(folder / f"{number:03}.png", strip)
 
 
 def card(config: Any, metrics: dict[str, Any], command: str) -> str:

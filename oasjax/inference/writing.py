@@ -94,7 +94,7 @@ def write_predictions(
     images = []
     for name, result in zip(names, results, strict=True):
         overlay = draw_people(read_image(result.file), result, skeleton, show_boxes)
-        _write_png(folder / name, overlay)
+        write_png(folder / name, overlay)
         description = image_json(result, skeleton)
         people = description.pop("people")
         images.append({**description, "overlay": name, "people": people})
@@ -105,7 +105,8 @@ def write_predictions(
     return [*(folder / name for name in names), predictions]
 
 
-def _write_png(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+def write_png(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write an RGB picture. Raises OSError where the disk refuses it."""
     written, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not written:
         raise ValueError(f"cannot encode a picture of shape {picture.shape} for {path}")

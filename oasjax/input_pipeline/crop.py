@@ -50,6 +50,14 @@ def crop_box(
     return center, (width * padding, height * padding)
 
 
+def image_to_crop_matrix(
+    bbox_xywh: Float[np.ndarray, "4"], crop: CropConfig, scale: float = 1.0, rotation_deg: float = 0.0
+) -> Float[np.ndarray, "2 3"]:
+    """Map from image pixels to the crop of a person; `scale` > 1 shows more around the person."""
+    center, (width, height) = crop_box(bbox_xywh, crop.input_size_wh, crop.padding)
+    return crop_matrix(center, (width * scale, height * scale), crop.input_size_wh, rotation_deg)
+
+
 def random_scale_and_rotation(crop: CropConfig, rng: np.random.Generator) -> tuple[float, float]:
     """Scale (1: unchanged) and rotation in degrees of one training crop.
 
@@ -89,11 +97,8 @@ def crop_example(record: dict[str, Any], crop: CropConfig, rng: np.random.Genera
     image = record["image"]
     if isinstance(image, bytes):
         image = decode_image(image, str(record["image_id"]))
-    center, (box_width, box_height) = crop_box(bbox_xywh, crop.input_size_wh, crop.padding)
     scale, rotation_deg = (1.0, 0.0) if rng is None else random_scale_and_rotation(crop, rng)
-    image_to_crop = crop_matrix(
-        center, (box_width * scale, box_height * scale), crop.input_size_wh, rotation_deg
-    )
+    image_to_crop = image_to_crop_matrix(bbox_xywh, crop, scale, rotation_deg)
     image_keypoints = np.asarray(record["keypoints"], np.float32)
     return {
         "image": cv2.warpAffine(

@@ -7,13 +7,13 @@ from jaxtyping import Float
 
 from oasjax.datasets.skeletons import SKELETONS
 from oasjax.datasets.synthetic_people import HIDDEN_BY
-from oasjax.errors import UserError
 from oasjax.evaluation.pck import mean_pose, pck, pckh
 from oasjax.input_pipeline.batching import Source
-from oasjax.input_pipeline.crop import CropConfig, crop_box
-from oasjax.ops.affine import apply_affine, crop_matrix
+from oasjax.input_pipeline.crop import CropConfig, image_to_crop_matrix
+from oasjax.ops.affine import apply_affine
 from oasjax.training.mesh import shard_batch, to_host
 
+METRICS = ("pckh", "pck")
 PEOPLE = ("keypoints", "visibility", "occlusion_known", "bbox_xywh", "hidden_by")
 ANNOTATIONS = ("image_keypoints", "visibility", "occlusion_known", "head_size", "example_id")
 
@@ -68,15 +68,13 @@ def score(
         np.where(pasted, np.int8(1), rows["visibility"]),
         rows["occlusion_known"] | pasted,
     )
-    scorers = {
-        "pckh": lambda: pckh(predicted, *truth, rows["head_size"], skeleton),
-        "pck": lambda: pck(predicted, *truth, skeleton),
-    }
     merged: dict[str, Any] = {}
     for name in config["eval"]["metrics"]:
-        if name not in scorers:
-            raise UserError(f"config.eval.metrics has '{name}'; choose from {sorted(scorers)}")
-        for split, metrics in scorers[name]().items():
+        if name == "pckh":
+            scores = pckh(predicted, *truth, rows["head_size"], skeleton)
+        else:
+            scores = pck(predicted, *truth, skeleton)
+        for split, metrics in scores.items():
             for metric, parts in metrics.items():
                 merged.setdefault(split, {}).setdefault(metric, {}).update(parts)
     return merged
@@ -88,21 +86,19 @@ MAX_PEOPLE = 10_000
 
 def collect_people(source: Source) -> dict[str, np.ndarray]:
     """Annotations of the first MAX_PEOPLE people, stacked; no picture is decoded."""
-    records = [source[index] for index in range(min(len(source), MAX_PEOPLE))]
-    names = [name for name in PEOPLE if name in records[0]]
-    return {name: np.stack([record[name] for record in records]) for name in names}
-
-
-def person_matrix(bbox_xywh: np.ndarray, crop: CropConfig) -> np.ndarray:
-    """Map from image pixels to the plain crop of a person."""
-    center, size_wh = crop_box(bbox_xywh, crop.input_size_wh, crop.padding)
-    return crop_matrix(center, size_wh, crop.input_size_wh)
+    names = [name for name in PEOPLE if name in source[0]]
+    people = [
+        # Not the whole records: ten thousand pictures need not be in memory.
+        [record[name] for name in names]
+        for record in map(source.__getitem__, range(min(len(source), MAX_PEOPLE)))
+    ]
+    return {name: np.stack(column) for name, column in zip(names, zip(*people, strict=True), strict=True)}
 
 
 def training_mean_pose(people: dict[str, np.ndarray], crop: CropConfig) -> np.ndarray:
     """Mean pose (K, 2) in crop pixels of people cut out plainly: the floor that a model must beat."""
     points = [
-        apply_affine(keypoints.astype(np.float64), person_matrix(bbox, crop))
+        apply_affine(keypoints.astype(np.float64), image_to_crop_matrix(bbox, crop))
         for keypoints, bbox in zip(people["keypoints"], people["bbox_xywh"], strict=True)
     ]
     return mean_pose(np.stack(points), people["visibility"])
@@ -121,7 +117,7 @@ def describe(people: dict[str, np.ndarray]) -> dict[str, Any]:
         "not_labelled": float(1 - labelled.mean()),
         "occluded": float((people["visibility"] == 1)[known].mean()) if known.any() else None,
     }
-    if "hidden_by" in people:
+    if "hidden_by" in people and labelled.any():
         for code, cause in enumerate(HIDDEN_BY[1:], start=1):
             share = (people["hidden_by"] == code)[labelled].mean()
             statistics[f"occluded_by_{cause}"] = float(share)

@@ -61,10 +61,11 @@ def set_up(config: Any, say: Callable[[str], None]) -> Setup:
     for name in ("every", "checkpoint_every", "keep_checkpoints"):
         if config.log[name] < 1:
             raise UserError(f"config.log.{name} is {config.log[name]}; it must be at least 1")
-    if not config.eval.test_sets or set(config.eval.test_sets) - set(TEST_SETS):
-        raise UserError(
-            f"config.eval.test_sets is {tuple(config.eval.test_sets)}; choose one or more of {TEST_SETS}"
-        )
+    for name, choices in (("test_sets", TEST_SETS), ("metrics", evaluation.METRICS)):
+        if not config.eval[name] or set(config.eval[name]) - set(choices):
+            raise UserError(
+                f"config.eval.{name} is {tuple(config.eval[name])}; choose one or more of {choices}"
+            )
     say(f"opening {config.data.name} ...")
     train_source, eval_source = open_source(config.data, "train"), open_source(config.data, "eval")
     say(f"{len(train_source)} people to train on, {len(eval_source)} to test on")
