@@ -20,6 +20,8 @@ Score: PCK@0.2 in percent, seed 0, 4600 people to train on, 400 to test on (99 o
 
 from ml_collections import ConfigDict
 
+from oasjax import config_sections
+
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
@@ -66,10 +68,7 @@ def get_config() -> ConfigDict:
 
     config.loss = ConfigDict()
     config.loss.occlusion_weight = 0.1  # lambda_o of eq. 4; 1 in the paper, see docs/choices.md
-    config.loss.mimic_weight = 0.001  # lambda_mimic of eq. 11
-    config.loss.detach = False
-    config.loss.epsilon = 0.1
-    config.loss.num_iters = 5
+    config.loss.mimic = config_sections.mimic()
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"

@@ -32,7 +32,7 @@ ALLOWED["training"] = LIBRARY | {"inference.drawing"}
 ALLOWED["inference"] = LIBRARY | {"training"}
 ALLOWED["cli"] = LIBRARY | {"training", "inference"}
 
-TOP_LEVEL = {"errors", "compilation_cache", "__main__"}  # files beside the packages
+TOP_LEVEL = {"errors", "compilation_cache", "config_sections", "__main__"}  # files beside the packages
 KNOW_NO_USER_ERRORS = {"ops", "codecs", "losses"}
 # These three and flax's event writer bring TensorFlow along.
 TENSORFLOW = ("tensorflow", "tensorflow_datasets", "tensorboard", "flax.metrics.tensorboard")

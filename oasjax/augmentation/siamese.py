@@ -28,15 +28,14 @@ class Branch(NamedTuple):
 class SiamesePair(NamedTuple):
     """Inputs and targets of one training step.
 
-    `joint_weight` is 1 for the labelled joints inside the crop; `natural_mask` is M of eq. 7: 1 minus the
-    occlusion map of the *clean* image, so that pasted patches stay in (there the mimicking shall act).
+    `joint_weight` is 1 for the labelled joints inside the crop. The mask of eq. 7 comes from the *clean*
+    branch's occlusion map, so that pasted patches stay in (there the mimicking shall act).
     """
 
     occluded: Branch
     clean: Branch
     heatmaps: Float[Array, "b h w k"]
     joint_weight: Float[Array, "b k"]
-    natural_mask: Float[Array, "b h w 1"]
 
 
 def occlusion_targets(
@@ -106,5 +105,4 @@ def prepare(
         clean=Branch(colour.normalize(images), clean_map, clean_weight),
         heatmaps=heatmaps,
         joint_weight=labelled.astype(jnp.float32),
-        natural_mask=1.0 - clean_map,
     )

@@ -85,7 +85,10 @@ def write_run_summary(workdir: Path, config: Any, result: Result, command: str) 
     write_overlays(workdir / "overlays", people, skeleton)
     save_model(
         workdir / "model",
-        {"params": {"net": result.state.params["net"]}, "batch_stats": result.state.batch_stats},
+        {
+            "params": {"net": result.state.params["net"]},
+            "model_state": {"net": result.state.model_state["net"]},
+        },
         plain(config),
         card(config, result.metrics, command),
     )

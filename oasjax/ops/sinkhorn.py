@@ -19,16 +19,18 @@ have grown to matter at its end: one exponential a window, no maximum inside of 
 
 import math
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.scipy.sparse.linalg
 from jaxtyping import Array, Bool, Float
 
-Domain = Literal["log", "plain"]
-PlanGrad = Literal["unrolled", "stop", "implicit"]
-DeadRows = Literal["keep", "drop"]
+from oasjax.ops.choices import check_choice
+
+DOMAINS = ("log", "plain")
+PLAN_GRADS = ("unrolled", "stop", "implicit")
+DEAD_ROWS = ("keep", "drop")
 
 # A row shorter than this has no direction: it costs 1 to everything and receives no gradient.
 DEAD_NORM = 1e-12
@@ -72,10 +74,10 @@ def sinkhorn_loss(
     *,
     epsilon: float | Float[Array, ""],
     num_iters: int,
-    domain: Domain = "log",
-    plan_grad: PlanGrad = "unrolled",
+    domain: str = "log",
+    plan_grad: str = "unrolled",
     debias: bool = False,
-    dead_rows: DeadRows = "keep",
+    dead_rows: str = "keep",
 ) -> Float[Array, "*b"]:
     """Transport cost W_M(x, y) = <M, P> between the rows of x and of y (eq. 10; Algorithm 1), in [0, 2].
 
@@ -90,7 +92,7 @@ def sinkhorn_loss(
     Raises:
         ValueError: see `sinkhorn_plan`; an unknown `dead_rows`.
     """
-    _check_choice("dead_rows", dead_rows, DeadRows)
+    check_choice("dead_rows", dead_rows, DEAD_ROWS)
     dtype = jnp.promote_types(jnp.promote_types(x.dtype, y.dtype), jnp.float32)
     x, y = x.astype(dtype), y.astype(dtype)
 
@@ -120,8 +122,8 @@ def sinkhorn_plan(
     num_iters: int,
     row_weights: Float[Array, "*b c"] | None = None,
     column_weights: Float[Array, "*b d"] | None = None,
-    domain: Domain = "log",
-    plan_grad: PlanGrad = "unrolled",
+    domain: str = "log",
+    plan_grad: str = "unrolled",
 ) -> Float[Array, "*b c d"]:
     """Transport plan P after `num_iters` sweeps (Algorithm 1, lines 3 to 6).
 
@@ -142,8 +144,8 @@ def sinkhorn_plan(
     Raises:
         ValueError: num_iters below 1; an unknown domain or plan_grad.
     """
-    _check_choice("domain", domain, Domain)
-    _check_choice("plan_grad", plan_grad, PlanGrad)
+    check_choice("domain", domain, DOMAINS)
+    check_choice("plan_grad", plan_grad, PLAN_GRADS)
     if num_iters < 1:
         raise ValueError(f"num_iters is {num_iters}; it must be at least 1")
     rows, columns = cost.shape[-2:]
@@ -187,11 +189,6 @@ def plan_diagnostics(
         column_error=jnp.abs(plan.sum(-2) - v).sum(-1),
         entropy=jax.scipy.special.entr(plan).sum((-2, -1)),
     )
-
-
-def _check_choice(name: str, value: str, choices: object) -> None:
-    if value not in get_args(choices):
-        raise ValueError(f"{name} is '{value}'; choose one of {sorted(get_args(choices))}")
 
 
 def _live_weights(x: Float[Array, "*b c k"]) -> Float[Array, "*b c"]:

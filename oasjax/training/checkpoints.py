@@ -105,7 +105,7 @@ class Checkpoints:
             for left_over in self.folder.glob(f"{step}*"):
                 if left_over.name == str(step) or left_over.name.startswith(f"{step}.orbax"):
                     shutil.rmtree(left_over)
-        params = {"params": state.params, "batch_stats": state.batch_stats}
+        params = {"params": state.params, "model_state": state.model_state}
         self._checkpointer.save(
             path,
             ocp.args.Composite(
@@ -132,7 +132,7 @@ class Checkpoints:
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state saved at `step`, in the shapes, types and shardings of `like`."""
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        params = {"params": abstract.params, "batch_stats": abstract.batch_stats}
+        params = {"params": abstract.params, "model_state": abstract.model_state}
         restored = self._checkpointer.restore(
             self.folder / str(step),
             ocp.args.Composite(
@@ -143,13 +143,13 @@ class Checkpoints:
         return TrainState(
             step=restored["state"]["step"],
             params=restored["params"]["params"],
-            batch_stats=restored["params"]["batch_stats"],
+            model_state=restored["params"]["model_state"],
             opt_state=restored["state"]["opt_state"],
         )
 
 
 def restore_params(workdir: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """`{'params', 'batch_stats'}` of the latest good checkpoint, as numpy arrays.
+    """`{'params', 'model_state'}` of the latest good checkpoint, as numpy arrays.
 
     Raises UserError when the workdir holds none.
     """

@@ -310,7 +310,7 @@ def predict_test_set(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    variables = {"params": state.params, "model_state": state.model_state}
     if test_set not in setup.eval_steps:
         first = next(batches)
         setup.eval_steps[test_set] = compile_step(

@@ -16,11 +16,15 @@ from oasjax.errors import UserError
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything that a step changes. `step` counts the updates made so far."""
+    """Everything that a step changes.
+
+    `step` counts the updates made so far; `model_state` is what the model keeps beside its parameters and
+    no optimizer touches (batch statistics, a frozen critic).
+    """
 
     step: Any
     params: Any
-    batch_stats: Any
+    model_state: Any
     opt_state: Any
 
 
@@ -59,12 +63,12 @@ def initial_variables(module: nn.Module, *inputs: jax.ShapeDtypeStruct, seed: in
 
 
 def create_train_state(variables: dict[str, Any], optimizer: optax.GradientTransformation) -> TrainState:
-    """State at step 0 from `{'params', 'batch_stats'}`."""
+    """State at step 0 from `{'params', 'model_state'}`."""
     params = jax.tree.map(jnp.asarray, variables["params"])
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=jax.tree.map(jnp.asarray, variables["batch_stats"]),
+        model_state=jax.tree.map(jnp.asarray, variables["model_state"]),
         opt_state=optimizer.init(params),
     )
 

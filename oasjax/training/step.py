@@ -24,14 +24,14 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(seed), state.step)
 
         def loss(params: Any) -> Any:
-            return task.loss(params, state.batch_stats, batch, key)
+            return task.loss(params, state.model_state, batch, key, state.step)
 
-        gradients, (parts, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
+        gradients, (parts, model_state) = jax.grad(loss, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         new_state = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
+            model_state=model_state,
             opt_state=opt_state,
         )
         return new_state, parts | {"gradient_norm": optax.tree.norm(gradients)}

@@ -55,17 +55,16 @@ def test_nothing_differs_without_patches():
         np.testing.assert_array_equal(occluded, clean)
 
 
-def test_joints_under_a_patch_enter_the_occluded_target_but_not_the_natural_mask():
+def test_joints_under_a_patch_enter_the_occluded_target_but_not_the_clean_one():
     pair = siamese.prepare(jax.random.key(0), batch_of(), **SETTINGS)
     assert (pair.occluded.occlusion_map >= pair.clean.occlusion_map).all()
     assert (pair.occluded.occlusion_map.sum() - pair.clean.occlusion_map.sum()) > 8
-    np.testing.assert_array_equal(pair.natural_mask, 1 - pair.clean.occlusion_map)
 
 
 def test_joints_of_unknown_occlusion_count_only_where_a_patch_was_pasted():
     pair = siamese.prepare(jax.random.key(0), batch_of(known=False), **SETTINGS)
     np.testing.assert_array_equal(pair.clean.occlusion_weight, 0.0)
-    np.testing.assert_array_equal(pair.natural_mask, 1.0)
+    np.testing.assert_array_equal(pair.clean.occlusion_map, 0.0)
     np.testing.assert_array_equal(pair.occluded.occlusion_weight, 1.0)
     assert (pair.occluded.occlusion_map.max((1, 2, 3)) > 0.5).all()
 

@@ -14,7 +14,7 @@ from oasjax.cli.config_files import load_config
 from oasjax.training.mesh import replicated, shard_batch, split
 from oasjax.training.tasks import make_task
 
-OVERRIDES = ("--config.loss.mimic_weight=1.0",)
+OVERRIDES = ("--config.loss.mimic.weight=1.0",)
 
 
 def random_batch(size: int) -> dict[str, np.ndarray]:
@@ -52,7 +52,7 @@ def loss_and_gradient(mesh: Mesh, pair: SiamesePair, dtype) -> tuple[jax.Array, 
     variables = jax.tree.map(lambda x: jnp.asarray(x, dtype), task.init(0))
 
     def loss(params, pair):
-        return task.loss_on_pair(params, variables["batch_stats"], pair)[0]
+        return task.loss_on_pair(params, variables["model_state"], pair, 0)[0]
 
     compiled = jax.jit(jax.value_and_grad(loss), in_shardings=(replicated(mesh), split(mesh)))
     value, gradient = compiled(

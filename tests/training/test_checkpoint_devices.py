@@ -17,8 +17,8 @@ from oasjax.training.checkpoints import Checkpoints
 from oasjax.training.mesh import data_mesh, replicated
 from oasjax.training.state import create_train_state
 assert jax.device_count() == 8
-params, batch_stats = {'kernel': np.arange(6.0, dtype=np.float32)}, {'mean': np.ones(2, np.float32)}
-variables = {'params': params, 'batch_stats': batch_stats}
+params, model_state = {'kernel': np.arange(6.0, dtype=np.float32)}, {'mean': np.ones(2, np.float32)}
+variables = {'params': params, 'model_state': model_state}
 state = jax.device_put(create_train_state(variables, optax.adam(1.0)), replicated(data_mesh()))
 Checkpoints(Path(sys.argv[1]), keep=1, say=print).save(state, {})
 """

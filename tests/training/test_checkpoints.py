@@ -21,7 +21,7 @@ def state_at(step: int) -> TrainState:
     random = np.random.default_rng(step)
     variables = {
         "params": {"net": {"kernel": random.normal(size=(8, 8)).astype(np.float32)}},
-        "batch_stats": {"net": {"mean": random.normal(size=8).astype(np.float32)}},
+        "model_state": {"net": {"mean": random.normal(size=8).astype(np.float32)}},
     }
     return create_train_state(variables, OPTIMIZER).replace(step=jnp.asarray(step, jnp.int32))
 
@@ -57,7 +57,7 @@ def test_a_restored_state_is_the_saved_one_bit_for_bit(workdir):
     jax.tree.map(np.testing.assert_array_equal, restored, state_at(3))
     variables = restore_params(workdir)
     np.testing.assert_array_equal(variables["params"]["net"]["kernel"], state_at(3).params["net"]["kernel"])
-    assert set(variables) == {"params", "batch_stats"}
+    assert set(variables) == {"params", "model_state"}
 
 
 def test_the_layout_is_the_documented_one_and_sha256sum_agrees(workdir):

@@ -90,7 +90,7 @@ def test_the_loss_is_logged_in_parts_and_falls(unbroken, tiny_config):
     assert [row["step"] for row in rows] == [2, 4, 6]
     for row in rows:
         total = row["joints"] + weights.occlusion_weight * row["occlusion"]
-        total += weights.mimic_weight * row["mimic"]
+        total += weights.mimic.weight * row["mimic"]
         assert row["loss"] == pytest.approx(total, rel=1e-5)
     assert rows[-1]["loss"] < rows[0]["loss"]
 

@@ -16,13 +16,13 @@ OPTIMIZER = optax.sgd(0.1)
 class QuadraticTask:
     """Loss w^2 / 2 on one weight; reports the random number that the step was given."""
 
-    def loss(self, params, batch_stats, batch, key):
+    def loss(self, params, model_state, batch, key, step):
         loss = 0.5 * jnp.sum(jnp.square(params["w"]))
-        return loss, ({"loss": loss, "draw": jax.random.uniform(key)}, batch_stats)
+        return loss, ({"loss": loss, "draw": jax.random.uniform(key)}, model_state)
 
 
 def first_state() -> TrainState:
-    return create_train_state({"params": {"w": np.float32([3.0])}, "batch_stats": {}}, OPTIMIZER)
+    return create_train_state({"params": {"w": np.float32([3.0])}, "model_state": {}}, OPTIMIZER)
 
 
 def test_a_step_descends_counts_and_reports_the_gradient_norm():

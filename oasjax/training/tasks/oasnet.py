@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from oasjax.augmentation import colour, occluders
 from oasjax.augmentation.siamese import SiamesePair, prepare
@@ -12,10 +12,9 @@ from oasjax.codecs import heatmap, occlusion_map
 from oasjax.datasets.skeletons import SKELETONS, flip_permutation
 from oasjax.errors import UserError
 from oasjax.losses.heatmap import joints_loss, occlusion_loss
-from oasjax.losses.mimic import optimal_transport_loss
 from oasjax.models import build_oasnet
-from oasjax.models.critic import Critic
 from oasjax.training.state import initial_variables
+from oasjax.training.tasks.mimic import Mimic
 
 
 def interleave(first: Float[Array, "b ..."], second: Float[Array, "b ..."]) -> Float[Array, "n ..."]:
@@ -26,10 +25,17 @@ def interleave(first: Float[Array, "b ..."], second: Float[Array, "b ..."]) -> F
     return jnp.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
 
 
+def branches(pairs: Float[Array, "n ..."]) -> tuple[Float[Array, "b ..."], Float[Array, "b ..."]]:
+    """Undo `interleave`."""
+    pairs = pairs.reshape(-1, 2, *pairs.shape[1:])
+    return pairs[:, 0], pairs[:, 1]
+
+
 class OASNetTask:
     """Built from a whole config; holds no arrays.
 
-    Variables are `{'params': {'net', 'critic'}, 'batch_stats': {'net'}}`.
+    Variables are `{'params': {'net', 'critic'}, 'model_state': {'net', 'critic'}}`: weights that learn, and
+    batch statistics and a critic's weights that do not (`Mimic`).
     """
 
     def __init__(self, config: Any):
@@ -41,7 +47,7 @@ class OASNetTask:
             self.net = build_oasnet(config["model"], self.skeleton.num_joints)
         except (TypeError, ValueError) as error:
             raise UserError(f"config.model: {error}") from None
-        self.critic = Critic(self.net.dtype)
+        self.mimic = Mimic(config["loss"]["mimic"], config["train"]["num_steps"], self.net.dtype)
         self.permutation = flip_permutation(self.skeleton)
 
     @property
@@ -57,17 +63,21 @@ class OASNetTask:
         except ValueError as error:
             raise UserError(f"config.model and config.data.input_size_wh: {error}") from None
         channels = net["params"]["joint_head"]["kernel"].shape[2]
-        cells = (1, height // self.stride, width // self.stride, channels)
-        critic = initial_variables(self.critic, jax.ShapeDtypeStruct(cells, jnp.float32), seed=seed)
+        params, state = self.mimic.init(seed, (1, height // self.stride, width // self.stride, channels))
         return {
-            "params": {"net": net["params"], "critic": critic["params"]},
-            "batch_stats": {"net": net["batch_stats"]},
+            "params": {"net": net["params"], **params},
+            "model_state": {"net": net["batch_stats"], **state},
         }
 
     def loss(
-        self, params: Any, batch_stats: Any, batch: dict[str, Array], key: PRNGKeyArray
+        self,
+        params: Any,
+        model_state: Any,
+        batch: dict[str, Array],
+        key: PRNGKeyArray,
+        step: Int[Array, ""],
     ) -> tuple[Float[Array, ""], tuple[dict[str, Array], Any]]:
-        """Loss of one batch of crops; returns (L, (its parts by name, new batch statistics))."""
+        """Loss of one batch of crops after `step` updates; returns (L, (parts by name, new state))."""
         augment = self.config["augment"]
         pair = prepare(
             key,
@@ -79,16 +89,16 @@ class OASNetTask:
             colour_jitter=augment["colour_jitter"],
             patches=augment["patches"],
         )
-        return self.loss_on_pair(params, batch_stats, pair)
+        return self.loss_on_pair(params, model_state, pair, step)
 
     def loss_on_pair(
-        self, params: Any, batch_stats: Any, pair: SiamesePair
+        self, params: Any, model_state: Any, pair: SiamesePair, step: Int[Array, ""] | int
     ) -> tuple[Float[Array, ""], tuple[dict[str, Array], Any]]:
         """L = L_J + lambda_o L_o + lambda_mimic L_mimic (eq. 11), on both branches in one pass of 2B."""
         weights = self.config["loss"]
         images = interleave(pair.occluded.images, pair.clean.images)
         output, updates = self.net.apply(
-            {"params": params["net"], "batch_stats": batch_stats["net"]},
+            {"params": params["net"], "batch_stats": model_state["net"]},
             images,
             train=True,
             mutable=["batch_stats"],
@@ -103,30 +113,18 @@ class OASNetTask:
             interleave(pair.occluded.occlusion_map, pair.clean.occlusion_map),
             interleave(pair.occluded.occlusion_weight, pair.clean.occlusion_weight),
         )
-        branches = output.reconstructed.reshape(-1, 2, *output.reconstructed.shape[1:])
-        mimic = self.mimic_loss(params["critic"], branches[:, 1], branches[:, 0], pair.natural_mask)
-        total = joints + weights["occlusion_weight"] * occlusion + weights["mimic_weight"] * mimic
-        parts = {"loss": total, "joints": joints, "occlusion": occlusion, "mimic": mimic}
-        return total, (parts, {"net": updates["batch_stats"]})
-
-    def mimic_loss(
-        self,
-        critic: Any,
-        clean: Float[Array, "b h w c"],
-        occluded: Float[Array, "b h w c"],
-        natural_mask: Float[Array, "b h w 1"],
-    ) -> Float[Array, ""]:
-        """L_mimic: mask both branches (eq. 7), pass the critic, transport (eq. 10)."""
-        if self.config["loss"]["detach"]:
-            # The clean branch teaches without being taught; the critic still learns from both sides.
-            clean = jax.lax.stop_gradient(clean)
-        mask = natural_mask.astype(clean.dtype)
-        return optimal_transport_loss(
-            self.critic.apply({"params": critic}, clean * mask),
-            self.critic.apply({"params": critic}, occluded * mask),
-            epsilon=self.config["loss"]["epsilon"],
-            num_iters=self.config["loss"]["num_iters"],
-        )
+        total = joints + weights["occlusion_weight"] * occlusion
+        parts = {"joints": joints, "occlusion": occlusion}
+        new_state = model_state | {"net": updates["batch_stats"]}
+        if weights["mimic"]["kind"] != "none":
+            (occluded, clean), (_, clean_map) = map(branches, (output.reconstructed, output.occlusion_map))
+            mimic, (logged, mimic_state) = self.mimic.loss(
+                params, model_state, clean, occluded, pair.clean.occlusion_map, clean_map, step
+            )
+            total = total + weights["mimic"]["weight"] * mimic
+            parts |= {"mimic": mimic, **logged}
+            new_state |= mimic_state
+        return total, ({"loss": total, **parts}, new_state)
 
     def predict(self, variables: dict[str, Any], images: UInt8[Array, "b y x 3"]) -> dict[str, Array]:
         """Keypoints (b, k, 2) in crop pixels, scores and occlusion (b, k), occlusion_map (b, h, w).
@@ -139,7 +137,7 @@ class OASNetTask:
             output = self.net.apply(
                 {
                     "params": variables["params"]["net"],
-                    "batch_stats": variables["batch_stats"]["net"],
+                    "batch_stats": variables["model_state"]["net"],
                 },
                 normalized,
                 train=False,
