@@ -217,8 +217,9 @@ class _Potentials(NamedTuple):
 
 
 class _Window(NamedTuple):
-    """A kernel and the scalings of a few sweeps, `b` before the first of them included."""
+    """A kernel relative to potentials, and the scalings of a few sweeps, `b` before the first included."""
 
+    base: _Potentials
     kernel: Float[Array, "c d"]
     b: Float[Array, "n+1 c"]
     a: Float[Array, "n d"]
@@ -256,9 +257,7 @@ def _longest_window(points: int, dtype: jnp.dtype) -> int:
 def _first_potentials(
     loop: _Loop, cost: Float[Array, "c d"], u: Float[Array, "c"], v: Float[Array, "d"]
 ) -> _Potentials:
-    """Potentials of the first kernel: the largest entry of each row and column becomes 1 (log domain)."""
-    if not loop.log:
-        return _Potentials(jnp.zeros_like(u), jnp.zeros_like(v))
+    """Potentials of the first kernel: the largest entry of each row and column becomes 1."""
     if not loop.weighted:
         columns = jnp.min(cost, axis=0)
         return _Potentials(jnp.min(cost - columns, axis=1), columns)
@@ -276,8 +275,6 @@ def _kernel(
     base: _Potentials,
 ) -> Float[Array, "c d"]:
     """Algorithm 1, line 4, relative to the potentials `base`."""
-    if not loop.log:
-        return jnp.exp(-cost / epsilon)
     exponent = base.rows[:, None] + base.columns - cost
     if loop.weighted:
         # The bounds hold for points that have weight; the entries of the others are multiplied by zero.
@@ -298,13 +295,14 @@ def _run_window(
 ) -> _Window:
     """Algorithm 1, line 5, some sweeps from the potentials `start` of the rows on."""
     cost, epsilon, u, v = problem
-    base = jax.lax.stop_gradient(base)  # arbitrary: nothing but rounding depends on it
+    # Any base will do: nothing but rounding depends on it.
+    base = jax.lax.stop_gradient(base) if loop.log else _Potentials(jnp.zeros_like(u), jnp.zeros_like(v))
     kernel = _kernel(loop, cost, epsilon, u, v, base)
     b, a = [jnp.exp((start - base.rows) / epsilon)], []
     for _ in range(sweeps):
         a.append(1 / _matvec(kernel.T, u * b[-1]))
         b.append(1 / _matvec(kernel, v * a[-1]))
-    return _Window(kernel, jnp.stack(b), jnp.stack(a))
+    return _Window(base, kernel, jnp.stack(b), jnp.stack(a))
 
 
 def _forward(loop: _Loop, cost: Array, epsilon: Array, u: Array, v: Array) -> tuple[Array, _Trace]:
@@ -314,10 +312,10 @@ def _forward(loop: _Loop, cost: Array, epsilon: Array, u: Array, v: Array) -> tu
     def whole_window(
         carry: tuple[_Potentials, Array], _: None
     ) -> tuple[tuple[_Potentials, Array], _Potentials]:
-        base, start = carry
-        window = _run_window(loop, problem, base, start, loop.window)
+        window = _run_window(loop, problem, *carry, loop.window)
         end = _Potentials(
-            base.rows + epsilon * jnp.log(window.b[-1]), base.columns + epsilon * jnp.log(window.a[-1])
+            window.base.rows + epsilon * jnp.log(window.b[-1]),
+            window.base.columns + epsilon * jnp.log(window.a[-1]),
         )
         return (end, end.rows), end
 
@@ -357,7 +355,7 @@ def _unrolled_backward(loop: _Loop, trace: _Trace, plan_bar: Array) -> tuple[Arr
 
     def through(window: _Window, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         log_kernel_bar, log_b_bar, log_a_bar = carry
-        kernel, b, a = window
+        _, kernel, b, a = window
         left, right = [], []
         for r in reversed(range(len(a))):
             row = log_b_bar * b[r + 1]
