@@ -34,6 +34,10 @@ class Critic(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b y x c"]:
         check_choice("kind", self.kind, KINDS)
+        if not 1 <= self.stride <= self.kernel_size:
+            raise ValueError(
+                f"stride is {self.stride}; it must be from 1 to kernel_size ({self.kernel_size})"
+            )
         channels, padding = x.shape[-1], (self.kernel_size - self.stride + 1) // 2
         if self.kind == "average_pool":
             window, strides = (self.kernel_size,) * 2, (self.stride,) * 2

@@ -56,7 +56,7 @@ def test_relu_and_bias_as_asked():
     np.testing.assert_array_equal(applied(Critic(), jnp.zeros((1, 4, 4, 2)))[0], 0.0)
 
 
-@pytest.mark.parametrize("fields", [{"kind": "attention"}, {"groups": 3}])
+@pytest.mark.parametrize("fields", [{"kind": "attention"}, {"groups": 3}, {"stride": 4}])
 def test_what_does_not_fit_is_named(fields):
-    with pytest.raises(ValueError, match="kind is 'attention'|3 groups do not divide 4 -> 4"):
+    with pytest.raises(ValueError, match="kind is 'attention'|3 groups do not divide 4 -> 4|stride is 4"):
         applied(Critic(**fields), image())

@@ -68,7 +68,7 @@ class Mimic:
                     state["critic"]["average"] = weights
             if self.config["kind"] != "none":
                 jax.eval_shape(self.loss, params, state, features, features, mask, mask, 0)
-        except (ValueError, ZeroDivisionError) as error:
+        except ValueError as error:
             raise UserError(f"config.loss.mimic: {error}") from None
         return params, state
 

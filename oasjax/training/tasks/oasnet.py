@@ -75,7 +75,7 @@ class OASNetTask:
         model_state: Any,
         batch: dict[str, Array],
         key: PRNGKeyArray,
-        step: Int[Array, ""],
+        step: Int[Array, ""] | int,
     ) -> tuple[Float[Array, ""], tuple[dict[str, Array], Any]]:
         """Loss of one batch of crops after `step` updates; returns (L, (parts by name, new state))."""
         augment = self.config["augment"]
