@@ -282,8 +282,8 @@ def _kernel(
     return jnp.exp(exponent / epsilon)
 
 
-def _matvec(matrix: Float[Array, "c d"], vector: Float[Array, "d"]) -> Float[Array, "c"]:
-    return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)
+# In float32 throughout, also where the hardware would rather round the factors.
+_product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def _run_window(
@@ -300,8 +300,8 @@ def _run_window(
     kernel = _kernel(loop, cost, epsilon, u, v, base)
     b, a = [jnp.exp((start - base.rows) / epsilon)], []
     for _ in range(sweeps):
-        a.append(1 / _matvec(kernel.T, u * b[-1]))
-        b.append(1 / _matvec(kernel, v * a[-1]))
+        a.append(1 / _product(u * b[-1], kernel))
+        b.append(1 / _product(kernel, v * a[-1]))
     return _Window(base, kernel, jnp.stack(b), jnp.stack(a))
 
 
@@ -361,12 +361,12 @@ def _unrolled_backward(loop: _Loop, trace: _Trace, plan_bar: Array) -> tuple[Arr
             row = log_b_bar * b[r + 1]
             left.append(row)
             right.append(v * a[r])
-            column = (log_a_bar - v * a[r] * _matvec(kernel.T, row)) * a[r]
+            column = (log_a_bar - v * a[r] * _product(row, kernel)) * a[r]
             left.append(u * b[r])
             right.append(column)
-            log_b_bar = -u * b[r] * _matvec(kernel, column)
+            log_b_bar = -u * b[r] * _product(kernel, column)
             log_a_bar = jnp.zeros_like(log_a_bar)
-        pairs = jnp.matmul(jnp.stack(left, 1), jnp.stack(right), precision=jax.lax.Precision.HIGHEST)
+        pairs = _product(jnp.stack(left, 1), jnp.stack(right))
         return log_kernel_bar - kernel * pairs, log_b_bar, log_a_bar
 
     whole_windows, _ = _split(loop)
@@ -421,16 +421,16 @@ def _implicit_backward(
     null = jnp.sqrt(c / c.sum())
 
     def schur(z: Array) -> Array:
-        reduced = _matvec(plan.T, inverse_r * _matvec(plan, inverse_root_c * z))
+        reduced = _product(inverse_r * _product(plan, inverse_root_c * z), plan)
         return z - inverse_root_c * reduced + null * jnp.dot(null, z)
 
     log_kernel_bar = plan * plan_bar
     row_bar, column_bar = log_kernel_bar.sum(1), log_kernel_bar.sum(0)
-    rhs = inverse_root_c * (column_bar - _matvec(plan.T, inverse_r * row_bar))
+    rhs = inverse_root_c * (column_bar - _product(inverse_r * row_bar, plan))
     tolerance = 4 * float(jnp.finfo(plan.dtype).eps)
     solution, _ = jax.scipy.sparse.linalg.cg(schur, rhs, tol=tolerance, maxiter=len(c))
     column = inverse_root_c * solution
-    row = inverse_r * (row_bar - _matvec(plan, column))
+    row = inverse_r * (row_bar - _product(plan, column))
     log_kernel_bar = log_kernel_bar - plan * (row[:, None] + column)
     return *_cost_and_epsilon_bar(cost, epsilon, log_kernel_bar), jnp.zeros_like(r), jnp.zeros_like(c)
 
