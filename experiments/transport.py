@@ -30,8 +30,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
 from oasjax.models.critic import Critic
-from oasjax.ops.sinkhorn import _longest_window as longest_window
-from oasjax.ops.sinkhorn import cosine_cost, sinkhorn_loss, sinkhorn_plan
+from oasjax.ops.sinkhorn import cosine_cost, longest_window, sinkhorn_loss, sinkhorn_plan
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 VARIANTS: dict[str, dict[str, Any]] = {

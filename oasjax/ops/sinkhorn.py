@@ -11,10 +11,11 @@ weight zero needs no special case. docs/transport.md goes through the algorithm 
 **Two domains, one loop.** `plain` scales K itself, as Algorithm 1 does; in float32 K underflows once
 M / epsilon passes 87. `log` never does: it scales a kernel exp((F_i + G_j - M_ij) / epsilon) whose
 potentials F and G are renewed after every few sweeps. At first they put the largest entry of each row and
-column at 1; afterwards they are epsilon log b and epsilon log a. A half-sweep multiplies a row or column of
-the plan by a factor between 1/n and n (n points a side), since the sum that it divides by lies between
-1/n^2 and 1. So in a *window* of few enough sweeps an entry that was flushed to zero at its start could not
-have grown to matter at its end: one exponential a window, no maximum inside of the loop, and no branch.
+column at 1; afterwards they are epsilon log b and epsilon log a. From then on a half-sweep multiplies a row
+or column of the plan by a factor between 1/n and n (n points a side), since that row or column of the plan
+sums to between 1/n^2 and 1. So in a *window* of few enough sweeps an entry that was flushed to zero at its
+start could not have grown to matter at its end: one exponential a window, no maximum inside of the loop, and
+no branch. docs/transport.md has the proof, the first sweep included.
 """
 
 import math
@@ -131,13 +132,13 @@ def sinkhorn_plan(
     row sums equal `row_weights` to rounding, column sums approximately (`plan_diagnostics` says how well).
 
     Args:
-        cost: M; any finite numbers.
+        cost: M; any numbers whose rounding is small beside epsilon.
         epsilon: entropic regularisation, in the units of the cost; may be traced (a schedule), and has a
             gradient.
         num_iters: sweeps R.
-        row_weights, column_weights: u and v, non-negative with sum 1, zeros allowed; default uniform. They
-            are constants to the gradient.
-        domain: 'log' for every epsilon; 'plain' a little faster, for max(M) / epsilon below 80 in float32.
+        row_weights, column_weights: u and v, non-negative with sum 1, default uniform. Zeros are
+            allowed, in float32 nothing else below 1e-15. They are constants to the gradient.
+        domain: 'log' for every epsilon; 'plain' for max(M) / epsilon below 80 in float32.
         plan_grad: how P depends on M in the backward pass. 'unrolled': through all sweeps, exactly, keeping
             O(C^2 + R C) numbers. 'stop': not at all. 'implicit': as if converged (for large R).
 
@@ -153,7 +154,7 @@ def sinkhorn_plan(
     u = jnp.full((rows,), 1 / rows, cost.dtype) if row_weights is None else row_weights
     v = jnp.full((columns,), 1 / columns, cost.dtype) if column_weights is None else column_weights
     # The bound on a half-sweep's factor is that of equal weights; other weights renew with every sweep.
-    window = 1 if weighted else _longest_window(max(rows, columns), cost.dtype)
+    window = 1 if weighted else longest_window(max(rows, columns), cost.dtype)
     loop = _Loop(num_iters, window, domain == "log", weighted)
     if plan_grad == "stop":
         cost, epsilon = jax.lax.stop_gradient((cost, epsilon))
@@ -243,7 +244,7 @@ class _Trace(NamedTuple):
     last: _Window
 
 
-def _longest_window(points: int, dtype: jnp.dtype) -> int:
+def longest_window(points: int, dtype: jnp.dtype) -> int:
     """Sweeps in which a flushed entry cannot come to matter (see the top of this file).
 
     It starts below the smallest normal number, gains at most log2(points) bits in a half-sweep, and must
