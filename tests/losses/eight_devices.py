@@ -1,4 +1,4 @@
-"""Run by test_mimic_devices.py: the transport loss of a batch split over eight devices.
+"""Run by test_multidevice.py: the transport loss of a batch split over eight devices.
 
 Values and gradients are those of one device, and the compiled program communicates for the mean alone.
 """
