@@ -164,7 +164,10 @@ def _combinations(cases: Sequence[Case], axes: Sequence[str]) -> list[Case]:
 
 
 def plot(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Median times over `suite.over`, both logarithmic; a picture for each combination of the other axes."""
+    """Median times over `suite.over`, both logarithmic; a picture for each combination of the other axes.
+
+    Contenders that take part in some cases alone are left to the tables: more lines could not be told apart.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -191,7 +194,7 @@ def plot(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Path]:
         }
         figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize="small")
         words = suite.label(fixed).split()
-        figure.suptitle(" ".join([suite.summary, *words]))
+        figure.suptitle(f"{suite.summary}: {' '.join(words)}")
         paths.append(folder / f"{'_'.join(['times', *words])}.png")
         figure.savefig(paths[-1], dpi=110)
         pyplot.close(figure)
@@ -204,7 +207,9 @@ def _grid_shape(count: int) -> tuple[int, int]:
 
 
 def _draw_panel(suite: Suite, plane: Any, rows: Sequence[Row]) -> None:
-    for number, contender in enumerate(contender.name for contender in suite.contenders):
+    for number, contender in enumerate(
+        contender.name for contender in suite.contenders if not contender.only
+    ):
         points = sorted(
             (row.case[suite.over], row.median * 1e3)
             for row in rows

@@ -355,6 +355,7 @@ def _unrolled_backward(loop: _Loop, trace: _Trace, plan_bar: Array) -> tuple[Arr
     problem = (cost, epsilon, u, v)
 
     def through(window: _Window, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        """Gradients by log K, log b and log a, from the end of a window to its start."""
         log_kernel_bar, log_b_bar, log_a_bar = carry
         _, kernel, b, a = window
         left, right = [], []

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from oasjax.errors import UserError
 from oasjax.losses.mimic import mimic_loss, natural_mask
 from oasjax.models.critic import Critic
+from oasjax.ops.choices import check_choice
 from oasjax.ops.gradient_reversal import reverse_gradient
 from oasjax.training.state import initial_variables
 
@@ -28,24 +29,10 @@ class Mimic:
     """
 
     def __init__(self, config: Any, num_steps: int, dtype: DTypeLike):
-        """Raises UserError for a value that cannot be meant."""
         self.config = config
         self.num_steps = num_steps
-        transport, critic = config["transport"], dict(config["critic"])
-        if config["mask"]["source"] not in MASKS:
-            raise UserError(
-                f"config.loss.mimic.mask.source is '{config['mask']['source']}'; choose one of {MASKS}"
-            )
-        for name in ("epsilon", "epsilon_end"):
-            if not transport[name] > 0:
-                raise UserError(
-                    f"config.loss.mimic.transport.{name} is {transport[name]}; it must be positive"
-                )
+        critic = dict(config["critic"])
         self.training, self.ema_decay = critic.pop("training"), critic.pop("ema_decay")
-        if self.training not in CRITIC_TRAINING:
-            raise UserError(
-                f"config.loss.mimic.critic.training is '{self.training}'; choose one of {CRITIC_TRAINING}"
-            )
         with_critic = config["kind"] == "ot" and critic["kind"] != "none"
         self.critic = Critic(**critic, dtype=dtype) if with_critic else None
         self.learns = self.critic is not None and self.critic.kind == "convolution"
@@ -60,6 +47,7 @@ class Mimic:
         params: dict[str, Any] = {}
         state: dict[str, Any] = {}
         try:
+            self._check_choices()
             if self.learns:
                 weights = initial_variables(self.critic, features, seed=seed)["params"]
                 params = {} if self.training == "frozen" else {"critic": weights}
@@ -71,6 +59,14 @@ class Mimic:
         except ValueError as error:
             raise UserError(f"config.loss.mimic: {error}") from None
         return params, state
+
+    def _check_choices(self) -> None:
+        """What the losses and the critic cannot check themselves."""
+        check_choice("mask.source", self.config["mask"]["source"], MASKS)
+        check_choice("critic.training", self.training, CRITIC_TRAINING)
+        for name in ("epsilon", "epsilon_end"):
+            if not self.config["transport"][name] > 0:
+                raise ValueError(f"transport.{name} is {self.config['transport'][name]}; it must be positive")
 
     def epsilon(self, step: Int[Array, ""] | int) -> float | Float[Array, ""]:
         """Entropic regularisation at a step: from `epsilon` to `epsilon_end`, geometrically."""
