@@ -29,6 +29,7 @@ def get_config() -> ConfigDict:
     config.data.prepared_dir = ""
     config.data.input_size_wh = (48, 48)
     config.data.padding = 1.25
+    config.data.normalization = "imagenet"  # of colours; hourglass, or none: [0, 1]
     config.data.rotation_deg = (
         0.0  # the people are drawn in many poses: turning them on top only slows the start
     )
@@ -50,18 +51,15 @@ def get_config() -> ConfigDict:
     config.augment.patches.jitter = 0.05
     config.augment.patches.flat_probability = 0.3
 
-    config.model = ConfigDict()
-    config.model.name = "hourglass"
-    config.model.dtype = "float32"
-    config.model.hourglass = ConfigDict()
+    config.model = config_sections.model("hourglass")
     config.model.hourglass.num_stacks = 1
     config.model.hourglass.depth = 2
     config.model.hourglass.features = 48
-    config.model.hourglass.num_blocks = 1
-    config.model.hourglass.stem_pool = True
+    config.model.hourglass.stem_features = 12
 
     config.target = ConfigDict()
     config.target.sigma_cells = 1.0
+    config.target.frame = "centre"  # of heatmap cells; corner: that of the published networks
 
     config.loss = ConfigDict()
     config.loss.occlusion_weight = 0.1  # lambda_o of eq. 4; 1 in the paper, see docs/choices.md

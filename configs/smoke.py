@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     config.data.eval_size = 10
     config.model.hourglass.depth = 1
     config.model.hourglass.features = 8
+    config.model.hourglass.stem_features = 2
     config.optimizer.schedule.warmup_steps = 2
     config.train.batch_size = 8
     config.train.num_steps = 20

@@ -19,7 +19,7 @@ def test_eight_forced_devices_equal_one(script):
         "JAX_ENABLE_X64": "true",
     }
     run = subprocess.run(
-        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=600
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert "eight devices equal one" in run.stdout

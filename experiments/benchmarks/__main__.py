@@ -12,11 +12,11 @@ from pathlib import Path
 
 import jax
 
-from experiments.benchmarks import report, results, sinkhorn
+from experiments.benchmarks import kernel_gradient, pose_step, report, results, sinkhorn
 from experiments.benchmarks.harness import OK, Case, Contender, Effort, run
 from experiments.benchmarks.suite import Suite
 
-SUITES = {"sinkhorn": sinkhorn.SUITE}
+SUITES = {suite.name: suite for suite in (sinkhorn.SUITE, kernel_gradient.SUITE, pose_step.SUITE)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     cases = suite.cases({axis: getattr(options, axis) for axis in suite.axes})
-    _measure(suite, contenders, [case for case in cases if case not in done], _effort(options), out)
+    missing = [case for case in cases if case not in done]
+    _measure(suite, contenders, missing, _effort(suite.effort, options), out)
     _report(suite, out, arguments if arguments is not None else sys.argv[1:], options.plot)
 
 
@@ -45,11 +46,18 @@ def _parser() -> argparse.ArgumentParser:
         verb = suites.add_parser(suite.name, help=suite.summary, description=suite.summary)
         for name, axis in suite.axes.items():
             verb.add_argument(
-                f"--{name}", type=int, nargs="+", default=list(axis.values), metavar=axis.symbol
+                f"--{name}",
+                type=axis.kind,
+                choices=axis.choices,
+                nargs="+",
+                default=list(axis.values),
+                metavar=axis.symbol or None,
             )
         verb.add_argument("--out", type=Path, help=f"default: runs/benchmarks/{suite.name}")
         verb.add_argument("--only", default="", metavar="REGEX", help="contenders whose name it is found in")
-        verb.add_argument("--seconds", type=float, default=Effort().seconds, help="for a contender and case")
+        verb.add_argument(
+            "--seconds", type=float, default=suite.effort.seconds, help="for a contender and case"
+        )
         verb.add_argument("--repeats", type=int, help="rounds, instead of --seconds")
         verb.add_argument("--uncut", action="store_true", help="every contender in every case")
         verb.add_argument("--resume", action="store_true", help="leave out the cases that --out has already")
@@ -57,10 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _effort(options: argparse.Namespace) -> Effort:
+def _effort(usual: Effort, options: argparse.Namespace) -> Effort:
     if options.repeats is None:
-        return Effort(seconds=options.seconds)
-    return Effort(fewest=options.repeats, most=options.repeats, patience=float("inf"))
+        return usual._replace(seconds=options.seconds)
+    return usual._replace(fewest=options.repeats, most=options.repeats, patience=float("inf"))
 
 
 def _open(out: Path, suite: Suite, resume: bool) -> list[Case]:

@@ -17,11 +17,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# What is measured: a value for each axis of a suite.
-Case = dict[str, int]
+# What is measured: a value for each axis of a suite, a number or a name.
+Value = int | str
+Case = dict[str, Value]
 Clock = Callable[[], float]
 
 OK = "ok"
+
+
+def within(case: Case, part: Mapping[str, Value]) -> bool:
+    """Whether a case has these values, whatever its others are."""
+    return part.items() <= case.items()
 
 
 class Skip(Exception):  # noqa: N818 - no error
@@ -57,7 +63,7 @@ class Contender(NamedTuple):
     name: str
     build: Callable[[Case], Built]
     what: str = ""
-    only: Mapping[str, int] = MappingProxyType({})
+    only: Mapping[str, Value] = MappingProxyType({})
 
 
 class Effort(NamedTuple):
@@ -170,7 +176,7 @@ def _failures_noted(lane: _Lane) -> Iterator[None]:
 
 def _prepare(lane: _Lane, case: Case, effort: Effort, clock: Clock) -> None:
     only = lane.contender.only
-    if not only.items() <= case.items():
+    if not within(case, only):
         raise Skip(f"left out: only at {', '.join(f'{axis} {value}' for axis, value in only.items())}")
     lane.built = lane.contender.build(case)
     seconds = float("inf")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.harness import OK, Case, Row
+from experiments.benchmarks.harness import OK, Case, Row, within
 from experiments.benchmarks.suite import Suite, Target
 
 _GRIDS: dict[str, Callable[[Row], float | None]] = {
@@ -17,21 +17,21 @@ _GRIDS: dict[str, Callable[[Row], float | None]] = {
 
 
 def markdown(suite: Suite, rows: Sequence[Row], environment: Mapping[str, Any], command: str) -> str:
-    """Everything that was measured, as Markdown: the headline case in full, then medians over the grid."""
+    """Everything that was measured, as Markdown: the headline cases in full, then medians over the grid."""
     cases = _cases(rows)
-    shown = suite.headline if suite.headline in cases else cases[0]
     parts = [
         f"Command: `{command}`",
         _hardware(environment),
-        f"**{suite.label(shown)}**, each time the median of its rounds; "
-        f"ratios and differences are to *{suite.reference}*.",
-        _headline_table(suite, [row for row in rows if row.case == shown]),
+        f"Times are medians of the rounds; ratios and differences are to *{suite.reference}*.",
     ]
-    if suite.targets and shown == suite.headline:
+    for case in [case for case in cases if within(case, suite.headline)] or cases[:1]:
+        table = _headline_table([row for row in rows if row.case == case])
+        parts += [f"**{suite.label(case)}**", table]
+    if suite.targets:
         parts.append(_target_table(suite, rows))
     for title, value in _GRIDS.items():
         tables = [
-            _grid_table(suite, panel, [row for row in rows if _within(row.case, panel)], value)
+            _grid_table(suite, panel, [row for row in rows if within(row.case, panel)], value)
             for panel in _combinations(cases, suite.panels)
         ]
         parts += [f"<details><summary>{title}</summary>", *tables, "</details>"]
@@ -48,7 +48,9 @@ def _hardware(environment: Mapping[str, Any]) -> str:
     )
 
 
-def _headline_table(suite: Suite, rows: Sequence[Row]) -> str:
+def _headline_table(rows: Sequence[Row]) -> str:
+    """One case; it has the outputs that were compared."""
+    compared = list(dict.fromkeys(name for row in rows for name in row.differences))
     header = [
         "contender",
         "computes",
@@ -59,15 +61,15 @@ def _headline_table(suite: Suite, rows: Sequence[Row]) -> str:
         "ratio",
         "compile s",
         "temporary MB",
-        *(f"{name} differs by" for name in suite.outputs),
+        *(f"{name} differs by" for name in compared),
     ]
-    return _table(header, [_headline_cells(suite, row, len(header)) for row in rows])
+    return _table(header, [_headline_cells(row, compared) for row in rows])
 
 
-def _headline_cells(suite: Suite, row: Row, width: int) -> list[str]:
+def _headline_cells(row: Row, compared: Sequence[str]) -> list[str]:
     cells = [row.contender, row.what]
     if row.status != OK:
-        return [*cells, row.status, *[""] * (width - 3)]
+        return [*cells, row.status, *[""] * (6 + len(compared))]
     cells += [
         _milliseconds(row.median),
         f"{_milliseconds(row.lower_quartile)} to {_milliseconds(row.upper_quartile)}",
@@ -77,18 +79,28 @@ def _headline_cells(suite: Suite, row: Row, width: int) -> list[str]:
         _number(row.compile_seconds),
         _number(None if row.temp_bytes is None else row.temp_bytes / 1e6),
     ]
-    differences = (row.differences.get(name) for name in suite.outputs)
+    differences = (row.differences.get(name) for name in compared)
     return cells + ["" if value is None else f"{value:.0e}" for value in differences]
 
 
 def _target_table(suite: Suite, rows: Sequence[Row]) -> str:
-    ratios = {row.contender: row.ratio for row in rows if row.case == suite.headline}
     lines = []
     for target in suite.targets:
-        ratio = ratios.get(target.contender)
-        met = "not measured" if ratio is None else _verdict(target, ratio)
-        lines.append([target.claim, f"ratio of *{target.contender}* {_bound(target)}", _number(ratio), met])
-    return _table(["target", "that is", "measured", ""], lines)
+        bound = f"ratio of *{target.contender}* {_bound(target)}"
+        for label, ratio in _ratios(suite, rows, target).items():
+            met = "not measured" if ratio is None else _verdict(target, ratio)
+            lines.append([target.claim, bound, label, _number(ratio), met])
+    return _table(["target", "that is", "at", "measured", ""], lines)
+
+
+def _ratios(suite: Suite, rows: Sequence[Row], target: Target) -> dict[str, float | None]:
+    """The ratio in each case that the target speaks of, by label."""
+    found = {
+        suite.label(row.case): row.ratio
+        for row in rows
+        if row.contender == target.contender and within(row.case, target.at)
+    }
+    return found or {suite.label(target.at): None}
 
 
 def _verdict(target: Target, ratio: float) -> str:
@@ -153,10 +165,6 @@ def _part(case: Case, axes: Sequence[str]) -> Case:
     return {axis: case[axis] for axis in axes}
 
 
-def _within(case: Case, part: Case) -> bool:
-    return part.items() <= case.items()
-
-
 def _combinations(cases: Sequence[Case], axes: Sequence[str]) -> list[Case]:
     """The values of some axes that occur in the cases, in ascending order."""
     found = {tuple(case[axis] for axis in axes) for case in cases}
@@ -185,7 +193,7 @@ def plot(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Path]:
             if panel is None:
                 plane.set_axis_off()
                 continue
-            _draw_panel(suite, plane, [row for row in rows if _within(row.case, {**panel, **fixed})])
+            _draw_panel(suite, plane, [row for row in rows if within(row.case, {**panel, **fixed})])
             plane.set(title=suite.label(panel), xlabel=suite.over, ylabel="milliseconds")
         handles = {
             label: handle

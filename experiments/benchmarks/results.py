@@ -48,7 +48,7 @@ def read(path: Path, suite: Suite) -> list[Row]:
 
 def _row(record: dict[str, str], suite: Suite) -> Row:
     return Row(
-        case={axis: int(record[axis]) for axis in suite.axes},
+        case={name: axis.kind(record[name]) for name, axis in suite.axes.items()},
         **{name: record[name] for name in _TEXT},
         **{name: float(record[name]) if record[name] else None for name in (*_SECONDS, "ratio")},
         **{name: int(record[name]) if record[name] else None for name in _COUNTS},

@@ -7,9 +7,7 @@ on M in the backward pass; each contender's `what` says it.
 Peers are imported when they are built: one that is not installed is a row that says so.
 """
 
-import importlib
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from types import ModuleType
@@ -19,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.harness import Built, Case, Contender, Skip
+from experiments.benchmarks.building import check_memory, compiled, cpu_torch, peer
+from experiments.benchmarks.harness import Built, Case, Contender, Value
 from experiments.benchmarks.suite import Axis, Suite, Target
 from oasjax.ops.sinkhorn import cosine_cost, sinkhorn_loss
 
@@ -27,11 +26,10 @@ EPSILON = 0.1
 SEED = 0
 # Beyond this many sweeps a loop in Python takes minutes to compile.
 LONGEST_PYTHON_LOOP = 50
-MOST_TEMP_BYTES = 4 * 10**9
 
 # Where contenders are measured that tell little more than their neighbours: the whole grid of all of them
 # would take twice as long, most of it compilation.
-ANYWHERE: Mapping[str, int] = {}
+ANYWHERE: Mapping[str, Value] = {}
 AT_ONE_BATCH = {"batch": 8}
 AT_ONE_BATCH_AND_R = {"batch": 8, "iterations": 5}
 
@@ -58,26 +56,17 @@ def _outputs(result: tuple[Any, Any]) -> dict[str, np.ndarray]:
 
 
 def _jax_contender(
-    name: str, what: str, loss: Loss, peers: Sequence[str] = (), only: Mapping[str, int] = ANYWHERE
+    name: str, what: str, loss: Loss, peers: Sequence[str] = (), only: Mapping[str, Value] = ANYWHERE
 ) -> Contender:
     def build(case: Case) -> Built:
         for module in peers:  # before the clock of the compilation starts
             _peer(module)
         x, y = (jnp.asarray(each) for each in features(case))
         program = jax.jit(jax.value_and_grad(partial(loss, num_iters=case["iterations"]), argnums=(0, 1)))
-        start = time.perf_counter()
-        compiled = program.lower(x, y).compile()
-        seconds = time.perf_counter() - start
-        temp_bytes = compiled.memory_analysis().temp_size_in_bytes
-        _check_memory(temp_bytes)
-        return Built(lambda: jax.block_until_ready(compiled(x, y)), _outputs, seconds, temp_bytes)
+        call, seconds, temp_bytes = compiled(program, x, y)
+        return Built(lambda: jax.block_until_ready(call(x, y)), _outputs, seconds, temp_bytes)
 
     return Contender(name, build, what, only)
-
-
-def _check_memory(temp_bytes: float) -> None:
-    if temp_bytes > MOST_TEMP_BYTES:
-        raise Skip(f"needs {temp_bytes / 1e9:.1f} GB of temporary memory, above {MOST_TEMP_BYTES / 1e9:g}")
 
 
 def _ours(x: jax.Array, y: jax.Array, num_iters: int, **options: Any) -> jax.Array:
@@ -125,10 +114,7 @@ def naive_log(x: jax.Array, y: jax.Array, num_iters: int) -> jax.Array:
 def _peer(module: str) -> ModuleType:
     # POT would import TensorFlow if it were installed, only to know its arrays.
     os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise Skip(f"{error.name} is not installed") from error
+    return peer(module)
 
 
 def ott_plan(cost: jax.Array, solver: Mapping[str, Any]) -> jax.Array:
@@ -181,11 +167,9 @@ def _torch_contender(
     """
 
     def build(case: Case) -> Built:
-        torch = _peer("torch")
-        if jax.default_backend() != "cpu":
-            raise Skip("measured beside JAX on the CPU only")
+        torch = cpu_torch()
         matrix_bytes = 4 * case["batch"] * case["channels"] ** 2
-        _check_memory(matrices_a_sweep * case["iterations"] * matrix_bytes)
+        check_memory(matrices_a_sweep * case["iterations"] * matrix_bytes)
         x, y = (torch.tensor(each, requires_grad=True) for each in features(case))
 
         def run() -> tuple[Any, Any]:
@@ -264,6 +248,9 @@ CONTENDERS = (
     _torch_contender("torch plain loop", _UNROLLED, _torch_plain, matrices_a_sweep=0),
 )
 
+HEADLINE: Case = {"channels": 256, "positions": 64, "batch": 8, "iterations": 5}
+_target = partial(Target, at=HEADLINE)
+
 SUITE = Suite(
     name="sinkhorn",
     summary="Sinkhorn loss, forward and gradient",
@@ -278,12 +265,12 @@ SUITE = Suite(
     panels=("channels", "positions"),
     over="iterations",
     outputs=("loss", "gradient"),
-    headline={"channels": 256, "positions": 64, "batch": 8, "iterations": 5},
+    headline=HEADLINE,
     packages=("oasjax", "jax", "jaxlib", "numpy", "ott-jax", "POT", "torch"),
     seed=SEED,
     targets=(
-        Target("ours plain at most 1.1x the naive plain loop", "naive plain loop", at_least=1 / 1.1),
-        Target("ours plain at least 3x faster than ott's implicit gradient", "ott", at_least=3.0),
-        Target("ours log at most 2.5x ours plain", "ours log", at_most=2.5),
+        _target("ours plain at most 1.1x the naive plain loop", "naive plain loop", at_least=1 / 1.1),
+        _target("ours plain at least 3x faster than ott's implicit gradient", "ott", at_least=3.0),
+        _target("ours log at most 2.5x ours plain", "ours log", at_most=2.5),
     ),
 )

@@ -5,21 +5,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from experiments.benchmarks.harness import Case, Contender
+from experiments.benchmarks.harness import Case, Contender, Effort, Value, within
 
 
 class Axis(NamedTuple):
-    """Something that cases differ in; `symbol` stands for it in tables."""
+    """Something that cases differ in.
+
+    Attributes:
+        symbol: stands before the value in tables; names may do without.
+        values: the grid's. Other numbers can be asked for, other names cannot.
+    """
 
     symbol: str
-    values: Sequence[int]
+    values: Sequence[int] | Sequence[str]
+
+    @property
+    def kind(self) -> type[int] | type[str]:
+        """Makes a value of what stands on the command line or in a file."""
+        return type(self.values[0])
+
+    @property
+    def choices(self) -> Sequence[str] | None:
+        return self.values if self.kind is str else None
 
 
 class Target(NamedTuple):
-    """A bound on a contender's ratio to the reference, in the suite's headline case."""
+    """A bound on a contender's ratio to the reference, in every case that has the values of `at`."""
 
     claim: str
     contender: str
+    at: Mapping[str, Value]
     at_least: float = 0.0
     at_most: float = float("inf")
 
@@ -35,10 +50,11 @@ class Suite:
         axes: the grid, by name.
         panels: axes of which each combination of values has a table and a plot of its own.
         over: the axis along which times are plotted.
-        outputs: what `Built.outputs` picks; the first must be a number.
-        headline: the case that is shown in full, measured first.
+        outputs: what `Built.outputs` picks.
+        headline: values of the cases that are shown in full, measured first.
         packages: distributions whose versions are recorded.
         seed: of the data.
+        effort: how long a contender is timed in a case, unless the command says otherwise.
     """
 
     name: str
@@ -49,18 +65,19 @@ class Suite:
     panels: Sequence[str]
     over: str
     outputs: Sequence[str]
-    headline: Case
+    headline: Mapping[str, Value]
     packages: Sequence[str]
     seed: int
     targets: Sequence[Target] = ()
+    effort: Effort = Effort()  # noqa: RUF009 - immutable
 
-    def cases(self, values: Mapping[str, Sequence[int]]) -> list[Case]:
-        """All combinations of the values of the axes, the headline first where it is one of them."""
+    def cases(self, values: Mapping[str, Sequence[Value]]) -> list[Case]:
+        """All combinations of the values of the axes, those of the headline first."""
         grid = [
             dict(zip(self.axes, point, strict=True))
             for point in itertools.product(*(values[axis] for axis in self.axes))
         ]
-        return sorted(grid, key=lambda case: case != self.headline)
+        return sorted(grid, key=lambda case: not within(case, self.headline))
 
-    def label(self, case: Mapping[str, int]) -> str:
+    def label(self, case: Mapping[str, Value]) -> str:
         return " ".join(f"{self.axes[axis].symbol}{value}" for axis, value in case.items())

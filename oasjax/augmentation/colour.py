@@ -4,8 +4,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from oasjax.ops.choices import check_choice
+
+# Mean and standard deviation by channel (RGB) of images in [0, 1], as the published weights want them:
+# ImageNet's for HRNet, bearpaw/pytorch-pose's for its hourglass, none for princeton-vl's.
+NORMALIZATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "hourglass": ((0.4404, 0.4440, 0.4327), (1.0, 1.0, 1.0)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
 
 
 def to_float(images: UInt8[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
@@ -20,7 +27,11 @@ def jitter(key: PRNGKeyArray, images: Float[Array, "b h w 3"], strength: float) 
     return jnp.clip(images * factor, 0.0, 1.0)
 
 
-def normalize(images: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
-    """Subtract ImageNet's mean and divide by its standard deviation, per channel."""
-    mean = jnp.asarray(IMAGENET_MEAN, images.dtype)
-    return (images - mean) / jnp.asarray(IMAGENET_STD, images.dtype)
+def normalize(images: Float[Array, "*b h w 3"], name: str) -> Float[Array, "*b h w 3"]:
+    """Subtract the mean of NORMALIZATIONS[name] and divide by its standard deviation, per channel.
+
+    Raises ValueError for an unknown name.
+    """
+    check_choice("normalization", name, NORMALIZATIONS)
+    mean, std = (jnp.asarray(values, images.dtype) for values in NORMALIZATIONS[name])
+    return (images - mean) / std

@@ -15,14 +15,19 @@ from oasjax.codecs import heatmap, occlusion_map
 
 
 class Branch(NamedTuple):
-    """One branch: normalised images and its occlusion target.
+    """One branch: normalised images and its occlusion targets.
 
-    `occlusion_weight` is 0 for an image in which no joint's occlusion is known: it has no L_o.
+    Attributes:
+        occlusion_map: target of eq. 2.
+        occlusion_weight: 0 for an image in which no joint's occlusion is known: it has no such loss.
+        occlusion_classes: target of eq. 1, one-hot (not labelled, labelled and occluded, labelled and
+            visible); all zero for a joint whose occlusion is not known.
     """
 
     images: Float[Array, "b y x 3"]
     occlusion_map: Float[Array, "b h w 1"]
     occlusion_weight: Float[Array, "b"]
+    occlusion_classes: Float[Array, "b k 3"]
 
 
 class SiamesePair(NamedTuple):
@@ -43,16 +48,22 @@ def occlusion_targets(
     visibility: Int8[Array, "b k"],
     known: Bool[Array, "b k"],
     pasted: Bool[Array, "b k"],
-) -> tuple[Float[Array, "b h w 1"], Float[Array, "b"]]:
-    """Occlusion map and image weight.
+) -> tuple[Float[Array, "b h w 1"], Float[Array, "b"], Float[Array, "b k 3"]]:
+    """Occlusion map, image weight and one-hot classes, as in `Branch`.
 
     A joint whose occlusion is not known counts only where a patch was pasted on it; an image without any
-    counting joint has weight 0.
+    counting joint has weight 0. A joint without a label is of class 0 where that is known.
     """
     labelled = visibility > 0
     occluded = labelled & (pasted | (known & (visibility == 1)))
-    counts = labelled & (known | pasted)
-    return occlusion_map.encode(heatmaps, occluded), counts.any(-1).astype(heatmaps.dtype)
+    counts = known | (labelled & pasted)
+    visible = labelled & ~occluded
+    classes = jnp.stack([~labelled, occluded, visible], axis=-1) & counts[..., None]
+    return (
+        occlusion_map.encode(heatmaps, occluded),
+        (labelled & counts).any(-1).astype(heatmaps.dtype),
+        classes.astype(heatmaps.dtype),
+    )
 
 
 def prepare(
@@ -65,6 +76,8 @@ def prepare(
     flip_probability: float,
     colour_jitter: float,
     patches: Any,
+    normalization: str,
+    frame: str,
 ) -> SiamesePair:
     """Flip, colour, paste, normalise, render targets.
 
@@ -73,6 +86,8 @@ def prepare(
         flip_permutation: left/right swap of the skeleton.
         stride, sigma_cells: of the heatmaps.
         patches: mapping with the keyword arguments of `occluders.sample_patches`.
+        normalization: one of `colour.NORMALIZATIONS`.
+        frame: of the heatmaps, one of `heatmap.FRAMES`.
     """
     flip_key, colour_key, patch_key = jax.random.split(key, 3)
     size, height, width, _ = batch["image"].shape
@@ -91,18 +106,21 @@ def prepare(
     occluded_images = occluders.paste(images, drawn)
 
     heatmaps = heatmap.encode(
-        heatmap.pixels_to_cells(points, stride),
+        heatmap.pixels_to_cells(points, stride, frame),
         labelled,
         height=height // stride,
         width=width // stride,
         sigma_cells=sigma_cells,
     )
     nothing_pasted = jnp.zeros_like(pasted)
-    clean_map, clean_weight = occlusion_targets(heatmaps, visibility, known, nothing_pasted)
-    occluded_map, occluded_weight = occlusion_targets(heatmaps, visibility, known, pasted)
+
+    def branch(images: Float[Array, "b y x 3"], pasted: Bool[Array, "b k"]) -> Branch:
+        targets = occlusion_targets(heatmaps, visibility, known, pasted)
+        return Branch(colour.normalize(images, normalization), *targets)
+
     return SiamesePair(
-        occluded=Branch(colour.normalize(occluded_images), occluded_map, occluded_weight),
-        clean=Branch(colour.normalize(images), clean_map, clean_weight),
+        occluded=branch(occluded_images, pasted),
+        clean=branch(images, nothing_pasted),
         heatmaps=heatmaps,
         joint_weight=labelled.astype(jnp.float32),
     )

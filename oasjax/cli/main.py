@@ -21,6 +21,8 @@ VERBS = {
     "train": ("oasjax.cli.train", "train a model; the same command resumes"),
     "evaluate": ("oasjax.cli.evaluate", "evaluate the latest good checkpoint of a workdir"),
     "predict": ("oasjax.cli.predict", "find the joints of people in pictures"),
+    "import-weights": ("oasjax.cli.import_weights", "published PyTorch weights to a model folder"),
+    "models": ("oasjax.cli.models", "list the papers' models: parameters, multiply-adds, printed figures"),
 }
 
 OVERRIDE_PREFIX = "--config."

@@ -1,21 +1,49 @@
 """Keypoints <-> Gaussian heatmaps.
 
-Frames follow `oasjax.ops.affine`: a cell of a heatmap of stride s sits at input pixel s * cell + (s - 1) / 2.
+A cell of a heatmap of stride s sits, by frame,
+
+- `centre` (ours, `oasjax.ops.affine`): at the centre of its cells' pixels, pixel = s * cell + (s - 1) / 2;
+- `corner` (the published networks): at their first one, pixel = s * cell.
+
 Targets are centred at sub-pixel positions, so nothing is lost by rounding and decoding inverts encoding.
 """
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from oasjax.ops.choices import check_choice
 
-def pixels_to_cells(points_px: Float[Array, "*b 2"], stride: int) -> Float[Array, "*b 2"]:
-    """Input pixels -> heatmap cells."""
-    return (points_px - (stride - 1) / 2) / stride
+FRAMES = ("centre", "corner")
 
 
-def cells_to_pixels(points_cells: Float[Array, "*b 2"], stride: int) -> Float[Array, "*b 2"]:
-    """Heatmap cells -> input pixels."""
-    return points_cells * stride + (stride - 1) / 2
+def pixels_to_cells(points_px: Float[Array, "*b 2"], stride: int, frame: str) -> Float[Array, "*b 2"]:
+    """Input pixels -> heatmap cells. Raises ValueError for an unknown frame."""
+    return (points_px - _first_cell(stride, frame)) / stride
+
+
+def cells_to_pixels(points_cells: Float[Array, "*b 2"], stride: int, frame: str) -> Float[Array, "*b 2"]:
+    """Heatmap cells -> input pixels. Raises ValueError for an unknown frame."""
+    return points_cells * stride + _first_cell(stride, frame)
+
+
+def _first_cell(stride: int, frame: str) -> float:
+    """Pixel of cell 0."""
+    check_choice("frame", frame, FRAMES)
+    return (stride - 1) / 2 if frame == "centre" else 0.0
+
+
+def mirror(maps: Float[Array, "*b h w k"], frame: str) -> Float[Array, "*b h w k"]:
+    """Maps of a mirrored picture, turned back to lie over those of the picture itself.
+
+    In the frame `corner` mirrored cells come to lie (s - 1) / s cells too far left, so the map moves right by
+    one cell, its first column staying (HRNet's SHIFT_HEATMAP): at stride 4 a quarter of a cell is left over.
+    Left and right joints are not swapped. Raises ValueError for an unknown frame.
+    """
+    check_choice("frame", frame, FRAMES)
+    mirrored = maps[..., ::-1, :]
+    if frame == "centre":
+        return mirrored
+    return jnp.concatenate([mirrored[..., :1, :], mirrored[..., :-1, :]], axis=-2)
 
 
 def inside(points: Float[Array, "*b 2"], height: int, width: int) -> Bool[Array, "*b"]:

@@ -32,6 +32,13 @@ _SHIFT = 4
 _FAR_PX = 1e5
 
 
+def hidden_joints(occlusion: Float[np.ndarray, "k"] | None, num_joints: int) -> Bool[np.ndarray, "k"]:
+    """Joints to draw as hidden; none of them where a model predicts no occlusion."""
+    if occlusion is None:
+        return np.zeros(num_joints, bool)
+    return occlusion > HIDDEN_THRESHOLD
+
+
 def enlarge(
     picture: UInt8[np.ndarray, "h w 3"], min_side_px: int = MIN_SIDE_PX
 ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], int]:
@@ -124,13 +131,16 @@ def occlusion_heat(
     return np.round(blended).astype(np.uint8)
 
 
-def legend(width: int) -> UInt8[np.ndarray, "h w 3"]:
-    """A strip `width` pixels wide that explains the signs, in two rows where it is narrow."""
+def legend(width: int, occlusion: bool = True) -> UInt8[np.ndarray, "h w 3"]:
+    """A strip `width` pixels wide that explains the signs, in two rows where it is narrow.
+
+    Args:
+        occlusion: explain visible and hidden joints as well.
+    """
     font = _font(14)
-    entries = [
-        ("right", RIGHT_COLOUR, False), ("left", LEFT_COLOUR, False),
-        ("visible", CENTRE_COLOUR, False), ("hidden", CENTRE_COLOUR, True),
-    ]  # fmt: skip
+    entries = [("right", RIGHT_COLOUR, False), ("left", LEFT_COLOUR, False)]
+    if occlusion:
+        entries += [("visible", CENTRE_COLOUR, False), ("hidden", CENTRE_COLOUR, True)]
     columns = len(entries) if width >= 400 else 2
     cell_width, row_height = max(1, width // columns), 26
     rows = -(-len(entries) // columns)

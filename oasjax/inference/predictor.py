@@ -20,8 +20,8 @@ from oasjax.weights.model_folder import CONFIG_FILE, WEIGHTS_FILE, load_model, r
 Picture = UInt8[np.ndarray, "h w 3"] | str | Path
 # [x, y, w, h] in image pixels, or the same with a score
 Box = PersonBox | Sequence[float | int] | np.ndarray
-# images uint8 (B, H, W, 3) -> keypoints (B, K, 2) in crop pixels, scores (B, K),
-# occlusion (B, K) in [0, 1], occlusion_map (B, h, w)
+# images uint8 (B, H, W, 3) -> keypoints (B, K, 2) in crop pixels, scores (B, K); where the model predicts
+# them, occlusion (B, K) in [0, 1] and occlusion_map (B, h, w)
 PredictFn = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -130,9 +130,9 @@ class Predictor:
             images[n] = crop.example["image"]
         output = {name: np.asarray(value) for name, value in self.predict_fn(images).items()}
         for n, crop in enumerate(crops):
-            keypoints, scores = output["keypoints"][n], output["scores"][n]
-            occlusion = output["occlusion"][n]
-            if not all(np.isfinite(values).all() for values in (keypoints, scores, occlusion)):
+            row = {name: values[n] for name, values in output.items()}
+            keypoints, scores, occlusion = row["keypoints"], row["scores"], row.get("occlusion")
+            if not all(np.isfinite(row[name]).all() for name in row.keys() - {"occlusion_map"}):
                 raise UserError(
                     f"the model {self.model_name!r} gave values that are not finite; its weights "
                     "are broken, train or copy it again"
@@ -144,8 +144,8 @@ class Predictor:
                     score=float(scores.mean()) * crop.box.score,
                     keypoints=apply_affine(keypoints.astype(np.float64), crop_to_image),
                     scores=scores,
-                    occlusion=np.clip(occlusion, 0.0, 1.0),
-                    occlusion_map=output["occlusion_map"][n],
+                    occlusion=None if occlusion is None else np.clip(occlusion, 0.0, 1.0),
+                    occlusion_map=row.get("occlusion_map"),
                     crop_to_image=crop_to_image,
                 )
             )
@@ -180,7 +180,10 @@ def load(path: str | Path, batch_size: int = 8) -> Predictor:
     skeleton, crop, name = _read_settings(config, path / CONFIG_FILE)
     from oasjax.training.tasks import make_predict_fn
 
-    apply = make_predict_fn(config)
+    try:
+        apply = make_predict_fn(config)
+    except KeyError as error:
+        raise UserError(f"{path / CONFIG_FILE} lacks the entry {error}") from error
     return Predictor(lambda images: apply(variables, images), skeleton, crop, name, batch_size)
 
 

@@ -22,13 +22,13 @@ from oasjax.evaluation.table import metric_names
 from oasjax.inference.drawing import (
     CENTRE_COLOUR,
     HEAT_COLOUR,
-    HIDDEN_THRESHOLD,
     LEFT_COLOUR,
     OUTLINE_COLOUR,
     RIGHT_COLOUR,
     draw_person,
     enlarge,
     enlarge_points,
+    hidden_joints,
     occlusion_heat,
 )
 from oasjax.inference.report_style import STYLE
@@ -46,16 +46,19 @@ NOTE = (
 
 
 class ExamplePerson(TypedDict):
-    """One held-out person, everything in the pixels of the crop."""
+    """One held-out person, everything in the pixels of the crop.
+
+    What the model does not predict is None; `occlusion_map`, the truth, stands beside a predicted map only.
+    """
 
     image: UInt8[np.ndarray, "h w 3"]
     predicted_keypoints: Float[np.ndarray, "k 2"]
-    predicted_occlusion: Float[np.ndarray, "k"]
+    predicted_occlusion: Float[np.ndarray, "k"] | None
     scores: Float[np.ndarray, "k"]
     keypoints: Float[np.ndarray, "k 2"]
     visibility: Int[np.ndarray, "k"]
-    predicted_occlusion_map: Float[np.ndarray, "m n"]
-    occlusion_map: Float[np.ndarray, "m n"]
+    predicted_occlusion_map: Float[np.ndarray, "m n"] | None
+    occlusion_map: Float[np.ndarray, "m n"] | None
     caption: NotRequired[str]
 
 
@@ -100,7 +103,7 @@ def write_report(
             for name, value in other_sets.items()
         ),
         f"<aside>{escape(note)}</aside>",
-        _section("Held-out people", _people(people, skeleton), _sign_legend()),
+        _section("Held-out people", _people(people, skeleton), _sign_legend(people)),
         _section("Training", _curves(history)),
         _section("Data", _data_table(metrics.get("data") or {})),
         f"<details><summary>Configuration</summary><pre>{escape(config_text)}</pre></details>",
@@ -151,20 +154,23 @@ def loss_curves(history: Sequence[Mapping[str, SupportsFloat]]) -> Figure | None
 
 
 def person_pictures(person: ExamplePerson, skeleton: Skeleton) -> dict[str, UInt8[np.ndarray, "_h _w 3"]]:
-    """The four pictures of one person: predicted and true skeleton, predicted and true map."""
+    """Pictures of one person: predicted and true skeleton, and predicted and true map if there are any."""
     picture, factor = enlarge(person["image"], PICTURE_PX)
     truth = np.where(person["visibility"][:, None] > 0, person["keypoints"], np.nan)
-    return {
+    pictures = {
         "predicted": draw_person(
             picture,
             enlarge_points(person["predicted_keypoints"], factor),
-            person["predicted_occlusion"] > HIDDEN_THRESHOLD,
+            hidden_joints(person["predicted_occlusion"], skeleton.num_joints),
             skeleton,
         ),
         "truth": draw_person(picture, enlarge_points(truth, factor), person["visibility"] == 1, skeleton),
-        "predicted occlusion": occlusion_heat(picture, person["predicted_occlusion_map"]),
-        "true occlusion": occlusion_heat(picture, person["occlusion_map"]),
     }
+    maps = {"predicted": person["predicted_occlusion_map"], "true": person["occlusion_map"]}
+    for name, occlusion_map in maps.items():
+        if occlusion_map is not None:
+            pictures[f"{name} occlusion"] = occlusion_heat(picture, occlusion_map)
+    return pictures
 
 
 def _running_mean(values: Float[np.ndarray, "n"], half_window: int) -> Float[np.ndarray, "n"]:
@@ -267,8 +273,8 @@ def _people(people: Iterable[ExamplePerson], skeleton: Skeleton) -> str:
     return f"<div class=people>{''.join(cards)}</div>" if cards else ""
 
 
-def _sign_legend() -> str:
-    """The signs of the drawings, drawn as vectors."""
+def _sign_legend(people: Sequence[ExamplePerson]) -> str:
+    """The signs of the drawings, drawn as vectors; that of maps where there are maps."""
 
     def sign(text: str, colour: tuple[int, int, int], hidden: bool) -> str:
         rgb, dark = f"rgb{colour}", f"rgb{OUTLINE_COLOUR}"
@@ -292,7 +298,7 @@ def _sign_legend() -> str:
         + sign("person's left", LEFT_COLOUR, False)
         + sign("middle", CENTRE_COLOUR, False)
         + sign("hidden joint", RIGHT_COLOUR, True)
-        + swatch
+        + (swatch if any(person["occlusion_map"] is not None for person in people) else "")
     )
 
 

@@ -14,7 +14,7 @@ The JSON of `oasjax predict` (`predictions.json`), stable:
              {"name": str,            the skeleton's name of the joint, e.g. "left_wrist"
               "x": float, "y": float, pixels of the picture, pixel centres at integers, y down
               "score": float,         height of the heatmap's peak
-              "occlusion": float      0 visible ... 1 hidden
+              "occlusion": float      0 visible ... 1 hidden; null where the model has no occlusion head
              }, ...]}, ...]}, ...]}
 
 Images stand in the order given, people in the order of their boxes, keypoints in the skeleton's.
@@ -38,8 +38,8 @@ class PersonResult:
         score: the box's score times the mean of the joints' scores.
         keypoints: joints in image pixels.
         scores: heights of the joints' heatmap peaks.
-        occlusion: 0 visible ... 1 hidden, per joint.
-        occlusion_map: the predicted map over the crop, in [0, 1].
+        occlusion: 0 visible ... 1 hidden, per joint; None from a model without an occlusion head.
+        occlusion_map: the predicted map over the crop, in [0, 1]; None from a model that predicts none.
         crop_to_image: takes crop pixels to image pixels.
     """
 
@@ -47,8 +47,8 @@ class PersonResult:
     score: float
     keypoints: Float[np.ndarray, "k 2"]
     scores: Float[np.ndarray, "k"]
-    occlusion: Float[np.ndarray, "k"]
-    occlusion_map: Float[np.ndarray, "m n"]
+    occlusion: Float[np.ndarray, "k"] | None
+    occlusion_map: Float[np.ndarray, "m n"] | None
     crop_to_image: Float[np.ndarray, "2 3"]
 
 
@@ -64,7 +64,10 @@ class ImageResult:
 
 def person_json(person: PersonResult, skeleton: Skeleton) -> dict[str, Any]:
     """The person as in the schema above; coordinates to 1/1000 pixel, scores to 6 digits."""
-    rows = zip(skeleton.joints, person.keypoints, person.scores, person.occlusion, strict=True)
+    occlusion: list[float | None] = [None] * len(skeleton.joints)
+    if person.occlusion is not None:
+        occlusion = [round(float(value), 6) for value in person.occlusion]
+    rows = zip(skeleton.joints, person.keypoints, person.scores, occlusion, strict=True)
     return {
         "bbox_xywh": [round(float(value), 3) for value in person.bbox_xywh],
         "score": round(person.score, 6),
@@ -74,9 +77,9 @@ def person_json(person: PersonResult, skeleton: Skeleton) -> dict[str, Any]:
                 "x": round(float(x), 3),
                 "y": round(float(y), 3),
                 "score": round(float(score), 6),
-                "occlusion": round(float(occlusion), 6),
+                "occlusion": hidden,
             }
-            for name, (x, y), score, occlusion in rows
+            for name, (x, y), score, hidden in rows
         ],
     }
 

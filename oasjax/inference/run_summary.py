@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int8
 
 from oasjax.codecs import heatmap, occlusion_map
 from oasjax.datasets.skeletons import SKELETONS, Skeleton
@@ -29,6 +30,8 @@ def example_people(
 ) -> list[ExamplePerson]:
     """The first people of a test set, predicted and true, for the report: not chosen, simply the first.
 
+    The true occlusion map is there where the model predicts one.
+
     They are cut out again in DISPLAY_PX, finer than the network saw them, unless occluders were pasted on
     what it saw.
 
@@ -39,19 +42,8 @@ def example_people(
     """
     rows = {name: column[:num] for name, column in rows.items()}
     visibility = np.where(rows["pasted"], np.int8(1), rows["visibility"])
-    known = rows["occlusion_known"] | rows["pasted"]
-    height, width = rows["occlusion_map"].shape[1:]
-    points = jnp.asarray(rows["crop_keypoints"])
     crop_width, crop_height = config["data"]["input_size_wh"]
-    hidden = (visibility == 1) & known & np.asarray(heatmap.inside(points, crop_height, crop_width))
-    drawn = heatmap.encode(
-        heatmap.pixels_to_cells(points, crop_width // width),
-        jnp.asarray(hidden),
-        height=height,
-        width=width,
-        sigma_cells=config["target"]["sigma_cells"],
-    )
-    truth = np.asarray(occlusion_map.encode(drawn, jnp.asarray(hidden)))[..., 0]
+    maps = true_occlusion_maps(rows, visibility, config) if "occlusion_map" in rows else None
     images, factor = list(rows["image"]), 1
     if not rows["pasted"].any():
         factor = max(1, DISPLAY_PX // max(crop_width, crop_height))
@@ -61,16 +53,35 @@ def example_people(
         ExamplePerson(
             image=images[n],
             predicted_keypoints=enlarge_points(rows["keypoints"][n], factor),
-            predicted_occlusion=rows["occlusion"][n],
+            predicted_occlusion=rows["occlusion"][n] if "occlusion" in rows else None,
             scores=rows["scores"][n],
             keypoints=enlarge_points(rows["crop_keypoints"][n], factor),
             visibility=visibility[n],
-            predicted_occlusion_map=rows["occlusion_map"][n],
-            occlusion_map=truth[n],
+            predicted_occlusion_map=None if maps is None else rows["occlusion_map"][n],
+            occlusion_map=None if maps is None else maps[n],
             caption=f"person {rows['example_id'][n]}: overlays/{n:03}.png",
         )
         for n in range(len(visibility))
     ]
+
+
+def true_occlusion_maps(
+    rows: dict[str, np.ndarray], visibility: Int8[np.ndarray, "n k"], config: Any
+) -> Float[np.ndarray, "n h w"]:
+    """Occlusion maps from the annotations, of the size of the predicted ones."""
+    height, width = rows["occlusion_map"].shape[1:]
+    points = jnp.asarray(rows["crop_keypoints"])
+    crop_width, crop_height = config["data"]["input_size_wh"]
+    known = rows["occlusion_known"] | rows["pasted"]
+    hidden = (visibility == 1) & known & np.asarray(heatmap.inside(points, crop_height, crop_width))
+    drawn = heatmap.encode(
+        heatmap.pixels_to_cells(points, crop_width // width, config["target"]["frame"]),
+        jnp.asarray(hidden),
+        height=height,
+        width=width,
+        sigma_cells=config["target"]["sigma_cells"],
+    )
+    return np.asarray(occlusion_map.encode(drawn, jnp.asarray(hidden)))[..., 0]
 
 
 def write_run_summary(workdir: Path, config: Any, result: Result, command: str) -> str:

@@ -10,13 +10,7 @@ from jaxtyping import UInt8
 
 from oasjax.datasets.skeletons import Skeleton
 from oasjax.errors import UserError
-from oasjax.inference.drawing import (
-    HIDDEN_THRESHOLD,
-    draw_person,
-    enlarge,
-    enlarge_points,
-    legend,
-)
+from oasjax.inference.drawing import draw_person, enlarge, enlarge_points, hidden_joints, legend
 from oasjax.inference.results import ImageResult, image_json
 from oasjax.input_pipeline.decode import read_image
 
@@ -66,11 +60,12 @@ def draw_people(
         drawn = draw_person(
             drawn,
             enlarge_points(person.keypoints, factor),
-            person.occlusion > HIDDEN_THRESHOLD,
+            hidden_joints(person.occlusion, skeleton.num_joints),
             skeleton,
             box,
         )
-    return np.concatenate([drawn, legend(drawn.shape[1])])
+    occlusion = all(person.occlusion is not None for person in result.people)
+    return np.concatenate([drawn, legend(drawn.shape[1], occlusion)])
 
 
 def write_predictions(

@@ -1,4 +1,4 @@
-"""Heatmap regression losses (OASNet, eqs. 2 and 3), as elementwise means.
+"""Heatmap regression loss of the joints (OASNet, eq. 3), as an elementwise mean.
 
 The paper prints sums of squares and calls them "MSE"; the mean is the common scheme that it refers to, and
 the only one under which its lambda_mimic has a sensible size (docs/choices.md).
@@ -21,13 +21,3 @@ def joints_loss(
     error = jnp.square(predicted - target) * weight[:, None, None, :]
     stacks = predicted.shape[0] if predicted.ndim == 5 else 1
     return stacks * jnp.mean(error)
-
-
-def occlusion_loss(
-    predicted: Float[Array, "b h w 1"],
-    target: Float[Array, "b h w 1"],
-    weight: Float[Array, "b"],
-) -> Float[Array, ""]:
-    """L_o (eq. 2): mean squared error over the cells of the people whose occlusion is known (weight 1)."""
-    error = jnp.mean(jnp.square(predicted - target), axis=(1, 2, 3))
-    return jnp.sum(weight * error) / jnp.maximum(jnp.sum(weight), 1.0)

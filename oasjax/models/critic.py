@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from oasjax.models.layers import Conv
+from oasjax.models.layers import Conv, relu
 from oasjax.ops.choices import check_choice
 
 KINDS = ("convolution", "average_pool")
@@ -53,4 +53,4 @@ class Critic(nn.Module):
                 dtype=self.dtype,
                 name="conv",
             )(x)
-        return nn.relu(x) if self.relu else x
+        return relu(x) if self.relu else x

@@ -1,12 +1,18 @@
-"""Stacked hourglass (Newell et al. 2016, in the layout of bearpaw/pytorch-pose): a backbone."""
+"""Stacked hourglass (Newell et al. 2016) in the two layouts that are public for PyTorch: a backbone."""
+
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from oasjax.models.layers import BatchNorm, Conv, max_pool, upsample
+from oasjax.models.layers import BatchNorm, Conv, ConvBlock, max_pool, relu, upsample
+from oasjax.ops.choices import check_choice
+
+# Features after the first two residuals of the stem, in units of stem_features.
+STEMS = {"bearpaw": (2, 4), "princeton": (2, 2)}
 
 
 class Bottleneck(nn.Module):
@@ -18,11 +24,11 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"], train: bool) -> Float[Array, "b h w o"]:
         inner = self.features // 2
-        y = nn.relu(BatchNorm(name="bn1")(x, train))
+        y = relu(BatchNorm(name="bn1")(x, train))
         y = Conv(inner, 1, dtype=self.dtype, name="conv1")(y)
-        y = nn.relu(BatchNorm(name="bn2")(y, train))
+        y = relu(BatchNorm(name="bn2")(y, train))
         y = Conv(inner, 3, dtype=self.dtype, name="conv2")(y)
-        y = nn.relu(BatchNorm(name="bn3")(y, train))
+        y = relu(BatchNorm(name="bn3")(y, train))
         y = Conv(self.features, 1, dtype=self.dtype, name="conv3")(y)
         if x.shape[-1] != self.features:
             x = Conv(self.features, 1, dtype=self.dtype, name="downsample")(x)
@@ -34,56 +40,63 @@ class Residual(nn.Module):
 
     features: int
     num_blocks: int
+    remat: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"], train: bool) -> Float[Array, "b h w o"]:
-        for block in range(self.num_blocks):
-            x = Bottleneck(self.features, self.dtype, name=f"block{block}")(x, train)
+        block = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
+        for n in range(self.num_blocks):
+            x = block(self.features, self.dtype, name=f"block{n}")(x, train)
         return x
 
 
 class Hourglass(nn.Module):
-    """One hourglass: `depth` poolings down, as many upsamplings back, a skip branch at each level."""
+    """`depth` poolings down, as many upsamplings back, a skip branch at each level (0 is the finest)."""
 
     depth: int
     features: int
     num_blocks: int
+    remat: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w c"]:
-        def residual(name: str) -> Residual:
-            return Residual(self.features, self.num_blocks, self.dtype, name=name)
+        def residual(name: str, y: Array) -> Array:
+            return Residual(self.features, self.num_blocks, self.remat, self.dtype, name=name)(y, train)
 
-        skip = residual("skip")(x, train)
-        y = residual("down")(max_pool(x), train)
-        if self.depth > 1:
-            y = Hourglass(self.depth - 1, self.features, self.num_blocks, self.dtype, name="inner")(y, train)
-        else:
-            y = residual("bottom")(y, train)
-        y = residual("up")(y, train)
-        return skip + upsample(y)
+        skips = []
+        for level in range(self.depth):
+            skips.append(residual(f"skip{level}", x))
+            x = residual(f"down{level}", max_pool(x))
+        x = residual("bottom", x)
+        for level in reversed(range(self.depth)):
+            x = skips[level] + upsample(residual(f"up{level}", x))
+        return x
 
 
 class StackedHourglass(nn.Module):
     """`num_stacks` hourglasses with intermediate supervision.
 
-    The joint head of the last stack is not part of the backbone: erasing and reconstruction come first.
-
     Attributes:
-        num_joints: joints predicted by the heads of the earlier stacks.
+        layout: what the stem is like: 'bearpaw' (bearpaw/pytorch-pose) has 2 and 4 times `stem_features`
+            after its first two residuals, 'princeton' (princeton-vl/pytorch_stacked_hourglass) 2 and 2
+            times. All else is the same network in both.
         num_stacks, depth, features, num_blocks: 2, 4, 256, 1 in the paper's ablations.
+        stem_features: channels of the first convolution.
         stem_pool: pool once in the stem (stride 4, published). Without it the stride is 2, for small crops.
+        remat: compute the residual blocks again in the backward pass instead of keeping what is inside.
         dtype: compute type of the features; parameters stay float32.
     """
 
-    num_joints: int
+    layout: str = "bearpaw"
     num_stacks: int = 2
     depth: int = 4
     features: int = 256
+    stem_features: int = 64
     num_blocks: int = 1
     stem_pool: bool = True
+    remat: bool = False
     dtype: DTypeLike = jnp.float32
 
     @property
@@ -92,36 +105,46 @@ class StackedHourglass(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "b y x 3"], train: bool
-    ) -> tuple[Float[Array, "b h w c"], list[Float[Array, "b h w k"]]]:
-        """Returns the last stack's features F_J and the heatmaps of the earlier stacks."""
+        self, images: Float[Array, "b y x 3"], train: bool, head: Callable[[int, Array], Any]
+    ) -> list[Any]:
+        """Returns `head(stack, features)` of every stack, the features (b, y / stride, x / stride, features).
+
+        The heads' `heatmaps` (b, y / stride, x / stride, k) go into the next stack.
+
+        Raises:
+            ValueError: an unknown layout; sides that the poolings do not divide.
+        """
+        x = self._stem(images, train)
+        outputs: list[Any] = []
+        for stack in range(self.num_stacks):
+            hourglass = Hourglass(
+                self.depth, self.features, self.num_blocks, self.remat, self.dtype, name=f"hourglass{stack}"
+            )
+            y = hourglass(x, train)
+            y = self._residual(f"res{stack}", self.features, self.num_blocks)(y, train)
+            y = ConvBlock(self.features, 1, use_bias=True, dtype=self.dtype, name=f"fc{stack}")(y, train)
+            outputs.append(head(stack, y))
+            if stack < self.num_stacks - 1:
+                heatmaps = outputs[-1].heatmaps
+                x = x + Conv(self.features, 1, dtype=self.dtype, name=f"fc_back{stack}")(y)
+                x = x + Conv(self.features, 1, dtype=self.dtype, name=f"score_back{stack}")(heatmaps)
+        return outputs
+
+    def _stem(self, images: Float[Array, "b y x 3"], train: bool) -> Float[Array, "b h w c"]:
+        check_choice("layout", self.layout, STEMS)
         divisor = self.stride * 2**self.depth
         if images.shape[1] % divisor or images.shape[2] % divisor:
             raise ValueError(
                 f"an hourglass of depth {self.depth} and stride {self.stride} needs crops whose sides are"
                 f" multiples of {divisor}, got {images.shape[2]}x{images.shape[1]}"
             )
-        x = Conv(self.features // 4, 7, stride=2, dtype=self.dtype, name="conv1")(images)
-        x = nn.relu(BatchNorm(name="bn1")(x, train))
-        x = Residual(self.features // 2, 1, self.dtype, name="layer1")(x, train)
+        first, second = (factor * self.stem_features for factor in STEMS[self.layout])
+        stem = ConvBlock(self.stem_features, 7, stride=2, use_bias=True, dtype=self.dtype, name="stem")
+        x = self._residual("layer1", first, 1)(stem(images, train), train)
         if self.stem_pool:
             x = max_pool(x)
-        x = Residual(self.features, 1, self.dtype, name="layer2")(x, train)
-        x = Residual(self.features, 1, self.dtype, name="layer3")(x, train)
+        x = self._residual("layer2", second, 1)(x, train)
+        return self._residual("layer3", self.features, 1)(x, train)
 
-        heatmaps: list[jax.Array] = []
-        for stack in range(self.num_stacks):
-            hourglass = Hourglass(
-                self.depth, self.features, self.num_blocks, self.dtype, name=f"hourglass{stack}"
-            )
-            y = hourglass(x, train)
-            y = Residual(self.features, self.num_blocks, self.dtype, name=f"res{stack}")(y, train)
-            y = Conv(self.features, 1, dtype=self.dtype, name=f"fc{stack}")(y)
-            y = nn.relu(BatchNorm(name=f"fc_bn{stack}")(y, train))
-            if stack < self.num_stacks - 1:
-                score = Conv(self.num_joints, 1, dtype=self.dtype, name=f"score{stack}")(y)
-                heatmaps.append(score)
-                back = Conv(self.features, 1, dtype=self.dtype, name=f"fc_back{stack}")(y)
-                x = x + back
-                x = x + Conv(self.features, 1, dtype=self.dtype, name=f"score_back{stack}")(score)
-        return y, heatmaps
+    def _residual(self, name: str, features: int, num_blocks: int) -> Residual:
+        return Residual(features, num_blocks, self.remat, self.dtype, name=name)

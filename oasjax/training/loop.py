@@ -28,6 +28,7 @@ from oasjax.training.progress import Progress
 from oasjax.training.state import TrainState, create_train_state, require_divisible
 from oasjax.training.step import compile_step, make_eval_step, make_train_step
 from oasjax.training.tasks import make_task
+from oasjax.weights.pretrained import initialise_from
 
 # `clean` pictures, and the same with fixed occluders `pasted` on them.
 TEST_SETS = ("clean", "pasted")
@@ -135,16 +136,17 @@ def train_and_evaluate(
     folder.check_config(workdir, config)
     optimizer = make_optimizer(config.optimizer, config.train.num_steps)
     setup = set_up(config, say)
-    state = first_state(setup, optimizer)
-    # Only now: a config that cannot work must not be the one that this workdir was begun with.
-    folder.open_workdir(workdir, config)
     checkpoints = Checkpoints(workdir, config.log.keep_checkpoints, say)
     metrics = folder.read_metrics(workdir)
+    start_step = checkpoints.latest_good()
+    # A run that only goes on can do without the pretrained weights that it began with.
+    state = first_state(setup, optimizer, pretrained=start_step is None or "before" not in metrics)
+    # Only now: a config that cannot work must not be the one that this workdir was begun with.
+    folder.open_workdir(workdir, config)
 
     if "before" not in metrics:
         metrics = measure_start(setup, state)
         folder.write_json(workdir / "metrics.json", metrics)
-    start_step = checkpoints.latest_good()
     if start_step is not None:
         state = checkpoints.restore(start_step, state)
         say(f"resuming from step {start_step}")
@@ -170,17 +172,26 @@ def evaluate_latest(config: Any, workdir: Path, *, say: Callable[[str], None] = 
     if step is None:
         raise UserError(f"{workdir} holds no checkpoint; train first: oasjax train --workdir {workdir} ...")
     setup = set_up(config, say)
-    state = checkpoints.restore(
-        step, first_state(setup, make_optimizer(config.optimizer, config.train.num_steps))
-    )
+    optimizer = make_optimizer(config.optimizer, config.train.num_steps)
+    state = checkpoints.restore(step, first_state(setup, optimizer, pretrained=False))
     say(f"evaluating step {step}")
     rows = {name: predict_test_set(setup, state, name) for name in config.eval.test_sets}
     return add_scores(workdir, folder.read_metrics(workdir), rows, config)
 
 
-def first_state(setup: Setup, optimizer: Any) -> TrainState:
-    """The state at step 0, on every device."""
+def first_state(setup: Setup, optimizer: Any, *, pretrained: bool) -> TrainState:
+    """The state at step 0, on every device.
+
+    Args:
+        pretrained: with the weights of the folder `config.model.pretrained`, where one is named.
+    """
     variables = setup.task.init(setup.config.seed)
+    weights = setup.config.model.pretrained
+    if pretrained and weights:
+        variables, random_layers = initialise_from(variables, weights)
+        setup.say(f"starting from the weights in {weights}")
+        if random_layers:
+            setup.say(f"with random weights in {', '.join(random_layers)}")
     return jax.device_put(create_train_state(variables, optimizer), replicated(setup.mesh))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from oasjax.datasets.skeletons import Skeleton
-from oasjax.inference.drawing import HIDDEN_THRESHOLD, draw_person, enlarge, enlarge_points, grid
+from oasjax.inference.drawing import draw_person, enlarge, enlarge_points, grid, hidden_joints
 
 
 def people_picture(
@@ -12,10 +12,9 @@ def people_picture(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The first people of `evaluation.predict_all` with their predicted skeletons, in one picture."""
     pictures = []
-    for image, keypoints, occlusion in zip(
-        rows["image"][:most], rows["keypoints"][:most], rows["occlusion"][:most], strict=True
-    ):
+    for n, (image, keypoints) in enumerate(zip(rows["image"][:most], rows["keypoints"][:most], strict=True)):
         large, factor = enlarge(image)
-        points = enlarge_points(keypoints, factor)
-        pictures.append(draw_person(large, points, occlusion > HIDDEN_THRESHOLD, skeleton))
+        occlusion = rows["occlusion"][n] if "occlusion" in rows else None
+        hidden = hidden_joints(occlusion, skeleton.num_joints)
+        pictures.append(draw_person(large, enlarge_points(keypoints, factor), hidden, skeleton))
     return grid(pictures)

@@ -1,11 +1,14 @@
 """The siamese pair: what its branches share, and what enters which target."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from oasjax.augmentation import flip, siamese
+from oasjax.augmentation import colour, flip, siamese
+from oasjax.codecs import heatmap
 from oasjax.datasets.skeletons import MPII, flip_permutation
 
 PATCHES = {
@@ -23,7 +26,17 @@ SETTINGS = {
     "flip_probability": 0.5,
     "colour_jitter": 0.2,
     "patches": PATCHES,
+    "normalization": "imagenet",
+    "frame": "centre",
 }
+
+
+def preparation(**changes):
+    """Compiled `(key, batch) -> pair`."""
+    return jax.jit(partial(siamese.prepare, **SETTINGS | changes))
+
+
+PREPARE = preparation()
 
 
 def batch_of(size: int = 8, known: bool = True) -> dict[str, jnp.ndarray]:
@@ -42,27 +55,29 @@ def batch_of(size: int = 8, known: bool = True) -> dict[str, jnp.ndarray]:
 
 
 def test_the_branches_differ_in_the_pasted_pixels_alone():
-    pair = siamese.prepare(jax.random.key(0), batch_of(), **SETTINGS)
+    pair = PREPARE(jax.random.key(0), batch_of())
     differs = (pair.occluded.images != pair.clean.images).any(-1).mean((1, 2))
     # One patch of .3 x .3 of the crop, a rectangle or an ellipse, perhaps cut by the border.
     assert (differs > 0.01).all() and (differs < 0.12).all()
 
 
 def test_nothing_differs_without_patches():
-    settings = SETTINGS | {"patches": PATCHES | {"min_patches": 0, "max_patches": 0}}
-    pair = siamese.prepare(jax.random.key(0), batch_of(), **settings)
+    prepare = preparation(patches=PATCHES | {"min_patches": 0, "max_patches": 0})
+    pair = prepare(jax.random.key(0), batch_of())
     for occluded, clean in zip(pair.occluded, pair.clean, strict=True):
         np.testing.assert_array_equal(occluded, clean)
 
 
 def test_joints_under_a_patch_enter_the_occluded_target_but_not_the_clean_one():
-    pair = siamese.prepare(jax.random.key(0), batch_of(), **SETTINGS)
+    pair = PREPARE(jax.random.key(0), batch_of())
     assert (pair.occluded.occlusion_map >= pair.clean.occlusion_map).all()
+    newly_occluded = (pair.occluded.occlusion_classes - pair.clean.occlusion_classes)[..., 1]
+    assert newly_occluded.sum() > 8 and newly_occluded.min() == 0
     assert (pair.occluded.occlusion_map.sum() - pair.clean.occlusion_map.sum()) > 8
 
 
 def test_joints_of_unknown_occlusion_count_only_where_a_patch_was_pasted():
-    pair = siamese.prepare(jax.random.key(0), batch_of(known=False), **SETTINGS)
+    pair = PREPARE(jax.random.key(0), batch_of(known=False))
     np.testing.assert_array_equal(pair.clean.occlusion_weight, 0.0)
     np.testing.assert_array_equal(pair.clean.occlusion_map, 0.0)
     np.testing.assert_array_equal(pair.occluded.occlusion_weight, 1.0)
@@ -73,10 +88,23 @@ def test_an_occlusion_that_is_not_known_is_not_believed():
     heatmaps = jnp.ones((1, 2, 2, 2))
     visibility = jnp.asarray([[1, 2]], jnp.int8)
     unknown = jnp.zeros((1, 2), bool)
-    target, weight = siamese.occlusion_targets(heatmaps, visibility, unknown, unknown)
-    assert not target.any() and not weight.any()
-    target, weight = siamese.occlusion_targets(heatmaps, visibility, ~unknown, unknown)
+    target, weight, classes = siamese.occlusion_targets(heatmaps, visibility, unknown, unknown)
+    assert not target.any() and not weight.any() and not classes.any()
+    target, weight, classes = siamese.occlusion_targets(heatmaps, visibility, ~unknown, unknown)
     assert target.all() and weight.all()
+    np.testing.assert_array_equal(classes, [[[0, 1, 0], [0, 0, 1]]])
+
+
+def test_the_classes_are_not_labelled_occluded_and_visible_and_a_patch_occludes():
+    """Not labelled, occluded, visible, visible; then three joints whose occlusion is not known."""
+    visibility = jnp.asarray([[0, 1, 2, 2, 0, 2, 2]], jnp.int8)
+    known = jnp.asarray([[True, True, True, True, False, False, False]])
+    pasted = jnp.asarray([[True, False, False, True, True, False, True]])
+    none, first, second, third = [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]
+    *_, classes = siamese.occlusion_targets(jnp.ones((1, 2, 2, 7)), visibility, known, jnp.zeros_like(pasted))
+    np.testing.assert_array_equal(classes, [[first, second, third, third, none, none, none]])
+    *_, classes = siamese.occlusion_targets(jnp.ones((1, 2, 2, 7)), visibility, known, pasted)
+    np.testing.assert_array_equal(classes, [[first, second, third, second, none, none, second]])
 
 
 def test_targets_follow_the_mirrored_picture():
@@ -91,8 +119,7 @@ def test_targets_follow_the_mirrored_picture():
         "visibility": jnp.full((1, 16), 2, jnp.int8),
         "occlusion_known": jnp.ones((1, 16), bool),
     }
-    settings = SETTINGS | {"flip_probability": 1.0, "stride": 1, "colour_jitter": 0.0}
-    pair = siamese.prepare(jax.random.key(0), batch, **settings)
+    pair = preparation(flip_probability=1.0, stride=1, colour_jitter=0.0)(jax.random.key(0), batch)
     for joint in range(16):
         row, column = np.unravel_index(np.argmax(pair.heatmaps[0, :, :, joint]), (64, 64))
         assert pair.clean.images[0, row, column, 0] > 1  # the dot, normalised
@@ -106,8 +133,9 @@ def test_a_joint_outside_the_crop_has_no_weight_and_no_target():
     batch = batch_of(2)
     batch["keypoints"] = batch["keypoints"].at[:, 0].set(jnp.asarray([-5.0, 10.0]))
     batch["keypoints"] = batch["keypoints"].at[:, 5].set(jnp.asarray([70.0, 10.0]))
-    pair = siamese.prepare(jax.random.key(0), batch, **SETTINGS)
+    pair = PREPARE(jax.random.key(0), batch)
     np.testing.assert_array_equal(pair.joint_weight[:, [0, 5, 9]], 0.0)
+    np.testing.assert_array_equal(pair.clean.occlusion_classes[:, [0, 5, 9]], [[[1, 0, 0]] * 3] * 2)
     assert not pair.heatmaps[..., 0].any()
     assert jnp.isfinite(pair.heatmaps).all()
 
@@ -122,9 +150,23 @@ def test_flipping_twice_is_the_identity():
     np.testing.assert_allclose(back, batch["keypoints"], atol=1e-5)
 
 
+def test_normalization_and_frame_of_the_targets_are_the_wanted_ones():
+    ours = PREPARE(jax.random.key(0), batch_of())
+    theirs = preparation(normalization="none", frame="corner")(jax.random.key(0), batch_of())
+    assert 0 <= theirs.clean.images.min() < theirs.occluded.images.max() <= 1
+    np.testing.assert_allclose(
+        ours.clean.images, colour.normalize(theirs.clean.images, "imagenet"), atol=1e-5
+    )
+    decode = jax.jit(heatmap.decode)
+    (cells, scores), (expected, _) = decode(theirs.heatmaps), decode(ours.heatmaps)
+    inner = (expected > 2).all(-1) & (expected < 13).all(-1) & (scores > 0)
+    assert inner.sum() > 50
+    np.testing.assert_allclose(cells[inner], expected[inner] + 3 / 8, atol=1e-2)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_same_key_gives_the_same_pair(seed):
-    first, second = (siamese.prepare(jax.random.key(seed), batch_of(), **SETTINGS) for _ in range(2))
+    first, second = (PREPARE(jax.random.key(seed), batch_of()) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, first, second)
-    other = siamese.prepare(jax.random.key(seed + 1), batch_of(), **SETTINGS)
+    other = PREPARE(jax.random.key(seed + 1), batch_of())
     assert (other.occluded.images != first.occluded.images).any()

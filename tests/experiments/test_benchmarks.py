@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import __main__ as command
-from experiments.benchmarks import report, results, sinkhorn
+from experiments.benchmarks import building, report, results, sinkhorn
 from experiments.benchmarks.harness import OK, Built, Contender, Effort, Skip, run
 from experiments.benchmarks.suite import Axis, Suite, Target
 
@@ -181,7 +181,13 @@ def test_the_tables_name_every_contender_every_reason_and_every_target(tmp_path)
         unable("c|d", Skip("needs more memory")),
         stage.contender("e", 0.004, only={"m": 4}),
     )
-    targets = (Target("b is fast", "b", at_most=1.5), Target("b is slow", "b", at_least=1.5))
+    headline = {"n": 2, "m": 3}
+    targets = (
+        Target("b is fast", "b", headline, at_most=1.5),
+        Target("b is slow", "b", headline, at_least=1.5),
+        Target("e is fast", "e", headline, at_most=1.5),
+        Target("f is fast", "f", headline, at_most=1.5),
+    )
     suite = suite_of(*contenders, targets=targets)
     rows = []
     for case in suite.cases({"n": (1, 2), "m": (3, 4)}):
@@ -191,14 +197,93 @@ def test_the_tables_name_every_contender_every_reason_and_every_target(tmp_path)
     assert "**N2 M3**" in text
     assert "| b | a sum | 2.00 | 2.00 to 2.00 | 2.00 | 3 | 2.00 | 1.50 | 0.00200 | 0e+00 |" in text
     assert "| c\\|d |  | needs more memory |" in text
-    assert "| b is fast | ratio of *b* at most 1.5 | 2.00 | missed |" in text
-    assert "| b is slow | ratio of *b* at least 1.5 | 2.00 | met |" in text
+    assert text.count("a sum | 1.00") == 1  # the headline alone is shown in full
+    assert "| b is fast | ratio of *b* at most 1.5 | N2 M3 | 2.00 | missed |" in text
+    assert "| b is slow | ratio of *b* at least 1.5 | N2 M3 | 2.00 | met |" in text
+    assert "| e is fast | ratio of *e* at most 1.5 | N2 M3 | - | not measured |" in text
+    assert "| f is fast | ratio of *f* at most 1.5 | N2 M3 | - | not measured |" in text
     assert "| N1 | M3 | M4 |\n| --- | --- | --- |\n| a | 1.00 | 1.00 |\n| b | 2.00 | 2.00 |" in text
     assert "| e | - | 4.00 |" in text
     assert "- *c|d*: needs more memory (4 cases)" in text
     assert "- *e*: left out: only at m 4 (N2 M3, N1 M3)" in text
     assert len(report.plot(suite, rows, tmp_path)) == 1
     assert (tmp_path / "times.png").stat().st_size > 1000
+
+
+def test_headline_and_targets_may_hold_several_cases():
+    stage = Stage()
+    target = Target("b is fast", "b", {"m": 3}, at_most=1.5)
+    suite = suite_of(stage.contender("a", 1), stage.contender("b", 1), targets=(target,), headline={"m": 3})
+    rows = []
+    for case in suite.cases({"n": (1, 2), "m": (3, 4)}):
+        b = stage.contender("b", case["n"])
+        rows += rows_of(stage, stage.contender("a", 1), b, case=case).values()
+    text = report.markdown(suite, rows, ENVIRONMENT, "the command")
+    assert text.index("**N1 M3**") < text.index("**N2 M3**") < text.index("| target |")
+    assert "**N1 M4**" not in text
+    assert "| b is fast | ratio of *b* at most 1.5 | N1 M3 | 1.00 | met |" in text
+    assert "| b is fast | ratio of *b* at most 1.5 | N2 M3 | 2.00 | missed |" in text
+    assert text.count("b is fast") == 2
+
+
+def test_a_full_table_has_the_outputs_that_its_case_compares():
+    stage = Stage()
+
+    def build(case):
+        return Built(
+            stage.contender("a", 1).build(case).run, lambda _: {f"output of {case['n']}": np.ones(2)}
+        )
+
+    suite = suite_of(outputs=("output of 1", "output of 2"), headline={})
+    contenders = (Contender("a", build), unable("b", Skip("not here")))
+    rows = [row for n in (1, 2) for row in rows_of(stage, *contenders, case={"n": n, "m": 3}).values()]
+    text = report.markdown(suite, rows, ENVIRONMENT, "the command")
+    first, second = text.split("**N1 M3**")[1].split("**N2 M3**")
+    second = second.split("<details>")[0]
+    assert ("output of 1" in first, "output of 2" in first) == (True, False)
+    assert ("output of 1" in second, "output of 2" in second) == (False, True)
+    assert {line.count("|") for line in first.strip().splitlines()} == {11}
+
+
+def test_an_axis_may_have_names_for_values(tmp_path, monkeypatch, capsys):
+    def build(case):
+        return Built(lambda: case, lambda _: {"answer": np.asarray(len(case["kind"]))})
+
+    suite = suite_of(
+        Contender("a", build),
+        Contender("b", build, only={"kind": "long"}),
+        axes={"kind": Axis("", ("short", "long")), "m": Axis("M", (3, 4))},
+        panels=("kind",),
+        headline={"kind": "long"},
+    )
+    monkeypatch.setattr(command, "SUITES", {"sums": suite})
+    arguments = ["sums", "--m", "5", "--repeats", "1", "--plot", "--out", str(tmp_path)]
+    command.main(arguments)
+    rows = results.read(tmp_path / "results.csv", suite)
+    assert [row.case for row in rows[::2]] == [{"kind": "long", "m": 5}, {"kind": "short", "m": 5}]
+    assert rows[0].sizes == {"answer": 4}
+    assert rows[3].status == "left out: only at kind long"
+    assert "**long M5**" in (tmp_path / "table.md").read_text()
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["sums", "--kind", "longer", "--out", str(tmp_path / "other")])
+    assert "'longer' (choose from" in capsys.readouterr().err
+
+
+def test_a_suite_says_how_long_its_contenders_are_timed(tmp_path, monkeypatch):
+    efforts = []
+
+    def run(contenders, case, *, reference, effort):
+        efforts.append(effort)
+        return []
+
+    suite = suite_of(Contender("a", None), effort=Effort(seconds=7, most=9), axes={"n": Axis("N", (1,))})
+    monkeypatch.setattr(command, "SUITES", {"sums": suite})
+    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(command, "_report", lambda *_: None)
+    for number, options in enumerate(([], ["--seconds", "2"], ["--repeats", "4"])):
+        command.main(["sums", *options, "--out", str(tmp_path / str(number))])
+    assert efforts[:2] == [Effort(seconds=7, most=9), Effort(seconds=2, most=9)]
+    assert [effort.rounds(call_seconds=100) for effort in efforts] == [1, 1, 4]
 
 
 def test_the_headline_comes_first_and_no_case_is_lost():
@@ -248,7 +333,7 @@ def test_a_peer_that_is_missing_is_a_row(monkeypatch):
     def missing(module):
         raise ModuleNotFoundError(name=module.partition(".")[0])
 
-    monkeypatch.setattr(sinkhorn.importlib, "import_module", missing)
+    monkeypatch.setattr(building.importlib, "import_module", missing)
     case = {"channels": 4, "positions": 4, "batch": 8, "iterations": 5}
     peers = [
         contender for contender in sinkhorn.CONTENDERS if not contender.name.startswith(("ours", "naive"))

@@ -13,6 +13,7 @@ from oasjax.inference.drawing import (
     enlarge,
     enlarge_points,
     grid,
+    hidden_joints,
     legend,
     limb_colour,
     occlusion_heat,
@@ -138,6 +139,21 @@ def test_grid_places_pictures_in_rows_with_captions():
         grid([])
     with pytest.raises(ValueError, match="2 captions"):
         grid(pictures, ["a", "b"])
+
+
+def test_joints_are_hidden_above_one_half_and_none_is_where_nothing_is_predicted():
+    np.testing.assert_array_equal(
+        hidden_joints(np.array([0.0, 0.5, 0.51, 1.0]), 4), [False, False, True, True]
+    )
+    np.testing.assert_array_equal(hidden_joints(None, 3), [False] * 3)
+
+
+def test_a_legend_without_occlusion_explains_the_sides_alone():
+    full, sides = legend(800), legend(800, occlusion=False)
+    for colour, is_there in ((RIGHT_COLOUR, True), (LEFT_COLOUR, True), (CENTRE_COLOUR, False)):
+        assert (full == colour).all(-1).any()
+        assert (sides == colour).all(-1).any() == is_there
+    assert legend(100, occlusion=False).shape == (26, 100, 3)
 
 
 @pytest.mark.parametrize("width", [40, 200, 800])

@@ -136,6 +136,19 @@ def test_a_model_that_gives_nan_is_reported_as_broken():
         predictor(broken).predict([picture(5, 5)])
 
 
+@pytest.mark.parametrize("absent", [("occlusion_map",), ("occlusion", "occlusion_map")])
+def test_what_a_model_does_not_predict_is_none(absent):
+    def silent(images):
+        return {name: value for name, value in BrightestPixel()(images).items() if name not in absent}
+
+    (person,) = predictor(silent).predict([picture(5, 5)])[0].people
+    (full,) = predictor().predict([picture(5, 5)])[0].people
+    for name in ("occlusion", "occlusion_map"):
+        assert getattr(full, name) is not None
+        assert (getattr(person, name) is None) == (name in absent)
+    np.testing.assert_array_equal(person.keypoints, full.keypoints)
+
+
 def test_load_is_reachable_from_the_top_of_the_library():
     assert oasjax.load is load
     with pytest.raises(AttributeError, match="loaad"):
@@ -158,6 +171,7 @@ def test_load_says_what_is_wrong_with_a_folder(tmp_path):
         ({"skeleton": "spider"}, "unknown skeleton 'spider'.*mpii"),
         ({"skeleton": ["mpii"]}, "unknown skeleton"),
         ({"data": {"padding": 1.25}}, "lacks the entry 'input_size_wh'"),
+        ({}, "lacks the entry 'task'"),
         ({"data": {"padding": "much", "input_size_wh": [64, 64]}}, "wrong type"),
         ({"data": {"padding": 1.25, "input_size_wh": 64}}, "wrong type"),
         ({"model": "hourglass"}, "wrong type"),
@@ -185,7 +199,7 @@ def test_a_saved_network_is_loaded_and_predicts_as_before_it_was_saved(tmp_path)
     from oasjax.weights.model_folder import save_model
 
     config = load_config("quickstart").to_dict()
-    config["model"]["hourglass"] |= {"depth": 1, "features": 8}
+    config["model"]["hourglass"] |= {"depth": 1, "features": 8, "stem_features": 2}
     config["data"]["input_size_wh"] = [32, 32]
     variables = jax.device_get(make_task(config).init(0))
     save_model(tmp_path, variables, config, "# tiny\n")

@@ -116,6 +116,24 @@ def test_values_that_are_not_finite_leave_a_gap(bad):
     assert not loss_curves([{"step": 0, "loss": bad}]).axes[0].lines
 
 
+@pytest.mark.parametrize(
+    ("absent", "hidden_is_known"),
+    [(("predicted_occlusion_map",), True), (("predicted_occlusion", "predicted_occlusion_map"), False)],
+)
+def test_without_predicted_maps_there_is_no_heat(tmp_path, absent, hidden_is_known):
+    """From a classifier, which knows who is hidden, and from a network without an occlusion head."""
+    full = person(np.random.default_rng(0))
+    example = full | dict.fromkeys((*absent, "occlusion_map"))
+    pictures, expected = person_pictures(example, MPII), person_pictures(full, MPII)
+    assert list(pictures) == ["predicted", "truth"] and len(expected) == 4
+    np.testing.assert_array_equal(pictures["truth"], expected["truth"])
+    assert (pictures["predicted"] == expected["predicted"]).all() == hidden_is_known
+    page = write(tmp_path, people=[example])
+    assert page.count("data:image/jpeg;base64,") == 2 and "hidden joint" in page
+    assert "occlusion map near 1" not in page
+    assert "occlusion map near 1" in write(tmp_path)
+
+
 def test_unlabelled_joints_are_not_in_the_picture_of_the_truth():
     example = person(np.random.default_rng(0)) | {"visibility": np.zeros(16, np.int8)}
     pictures = person_pictures(example, MPII)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from oasjax.inference.results import ImageResult, PersonResult
 from oasjax.inference.writing import draw_people, make_folder, overlay_names, write_predictions
 
 
-def result(file, people=1):
+def result(file, people=1, **changes):
     person = PersonResult(
         bbox_xywh=np.array([1.0, 2.0, 30.0, 40.0]),
         score=0.25,
@@ -20,7 +21,7 @@ def result(file, people=1):
         occlusion_map=np.zeros((8, 8), np.float32),
         crop_to_image=np.eye(2, 3),
     )
-    return ImageResult(str(file), 40, 50, (person,) * people)
+    return ImageResult(str(file), 40, 50, (replace(person, **changes),) * people)
 
 
 def photo(path):
@@ -49,6 +50,25 @@ def test_json_follows_the_documented_schema(tmp_path):
     assert [keypoint["name"] for keypoint in person["keypoints"]] == list(MPII.joints)
     expected = {"name": "left_wrist", "x": 34.032, "y": 35.0, "score": 0.5, "occlusion": 1.0}
     assert person["keypoints"][-1] == expected
+
+
+def test_an_occlusion_that_is_not_predicted_is_null(tmp_path):
+    silent = result(photo(tmp_path / "p.png"), occlusion=None, occlusion_map=None)
+    document = json.loads(write_predictions(tmp_path, [silent], MPII, "hrnet")[-1].read_text())
+    keypoints = document["images"][0]["people"][0]["keypoints"]
+    assert [keypoint["occlusion"] for keypoint in keypoints] == [None] * 16
+    assert keypoints[-1] | {"occlusion": 1.0} == {
+        "name": "left_wrist", "x": 34.032, "y": 35.0, "score": 0.5, "occlusion": 1.0
+    }  # fmt: skip
+
+
+def test_without_occlusion_all_joints_are_drawn_alike_and_the_legend_says_nothing_of_hidden_ones():
+    picture = np.full((50, 40, 3), 60, np.uint8)
+    visible = draw_people(picture, result("p", occlusion=np.zeros(16, np.float32)), MPII)
+    silent = draw_people(picture, result("p", occlusion=None, occlusion_map=None), MPII)
+    enlarged = 50 * (visible.shape[1] // 40)
+    np.testing.assert_array_equal(silent[:enlarged], visible[:enlarged])
+    assert (visible.shape[0] - enlarged, silent.shape[0] - enlarged) == (52, 26)  # rows of signs
 
 
 def test_overlay_is_the_enlarged_picture_with_the_people_and_a_legend(tmp_path):

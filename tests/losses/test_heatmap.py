@@ -1,9 +1,9 @@
-"""Eqs. 2 and 3."""
+"""Eq. 3."""
 
 import jax.numpy as jnp
 import numpy as np
 
-from oasjax.losses.heatmap import joints_loss, occlusion_loss
+from oasjax.losses.heatmap import joints_loss
 
 
 def test_joints_loss_by_hand():
@@ -17,9 +17,3 @@ def test_joints_loss_by_hand():
 def test_stacks_are_summed():
     target, weight = jnp.ones((2, 2, 2, 3)), jnp.ones((2, 3))
     np.testing.assert_allclose(joints_loss(jnp.zeros((4, 2, 2, 2, 3)), target, weight), 4.0)
-
-
-def test_an_image_without_known_occlusion_has_no_occlusion_loss():
-    predicted, target = jnp.zeros((2, 2, 2, 1)), jnp.ones((2, 2, 2, 1)).at[1].set(5.0)
-    np.testing.assert_allclose(occlusion_loss(predicted, target, jnp.asarray([1.0, 0.0])), 1.0)
-    np.testing.assert_allclose(occlusion_loss(predicted, target, jnp.zeros(2)), 0.0)

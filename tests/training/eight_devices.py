@@ -1,20 +1,32 @@
 """Run by test_multidevice.py: preparation and the gradient of the whole loss, on one device and on eight.
 
+Of both backbones, each with its preset of erasing and reconstruction.
+
 Gradients in float64, to 1e-9 of their norm; the loss also in float32, to 1e-5. (In float32 batch norm
 amplifies rounding.) Preparation works in float32 whatever comes later, and is compared to 1e-5.
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from oasjax import config_sections
 from oasjax.augmentation.siamese import SiamesePair, prepare
 from oasjax.cli.config_files import load_config
 from oasjax.training.mesh import replicated, shard_batch, split
 from oasjax.training.tasks import make_task
 
-OVERRIDES = ("--config.loss.mimic.weight=1.0",)
+
+def smoke_config(backbone: str):
+    """The smoke test's, with a mimicking loss that shows; HRNet as small as the hourglass."""
+    config = load_config("smoke", ["--config.loss.mimic.weight=1.0"])
+    if backbone == "hrnet":
+        with config.unlocked():
+            config.model = config_sections.model("hrnet")
+            config.model.erase_reconstruct.width = 8
+            config.model.hrnet.channels = ((4, 8), (4, 8, 16), (4, 8, 16, 32))
+            config.model.hrnet.modules = config.model.hrnet.blocks = (1, 1, 1)
+    return config
 
 
 def random_batch(size: int) -> dict[str, np.ndarray]:
@@ -29,7 +41,7 @@ def random_batch(size: int) -> dict[str, np.ndarray]:
 
 def siamese_pair(mesh: Mesh) -> SiamesePair:
     """Prepared on all devices of the mesh; patches take pieces of crops that lie on other devices."""
-    config = load_config("smoke", OVERRIDES)
+    config = smoke_config("hourglass")
     task = make_task(config)
 
     def prepared(batch):
@@ -42,24 +54,46 @@ def siamese_pair(mesh: Mesh) -> SiamesePair:
             flip_probability=0.5,
             colour_jitter=0.2,
             patches=config.augment.patches,
+            normalization=config.data.normalization,
+            frame=config.target.frame,
         )
 
     return jax.jit(prepared, in_shardings=split(mesh))(shard_batch(mesh, random_batch(16)))
 
 
-def loss_and_gradient(mesh: Mesh, pair: SiamesePair, dtype) -> tuple[jax.Array, list[jax.Array]]:
-    task = make_task(load_config("smoke", OVERRIDES))
-    variables = jax.tree.map(lambda x: jnp.asarray(x, dtype), task.init(0))
+def compare(backbone: str, one: Mesh, eight: Mesh, pair: SiamesePair) -> None:
+    """Loss and gradient in float64, the loss in float32 as well."""
+    task = make_task(smoke_config(backbone))
+    first = task.init(0)
 
-    def loss(params, pair):
-        return task.loss_on_pair(params, variables["model_state"], pair, 0)[0]
+    def loss(params, model_state, pair):
+        return task.loss_on_pair(params, model_state, pair, 0)[0]
 
-    compiled = jax.jit(jax.value_and_grad(loss), in_shardings=(replicated(mesh), split(mesh)))
-    value, gradient = compiled(
-        jax.device_put(variables["params"], replicated(mesh)),
-        jax.tree.map(lambda x: jax.device_put(np.asarray(x, dtype), split(mesh)), pair),
+    def on(mesh: Mesh, function, dtype):
+        compiled = jax.jit(function, in_shardings=(replicated(mesh), replicated(mesh), split(mesh)))
+        params, model_state, data = jax.tree.map(
+            lambda x: np.asarray(x, dtype), (first["params"], first["model_state"], pair)
+        )
+        return compiled(
+            jax.device_put(params, replicated(mesh)),
+            jax.device_put(model_state, replicated(mesh)),
+            jax.device_put(data, split(mesh)),
+        )
+
+    (loss_one, gradient_one), (loss_eight, gradient_eight) = (
+        on(mesh, jax.value_and_grad(loss), np.float64) for mesh in (one, eight)
     )
-    return value, jax.tree.leaves(gradient)
+    leaves_one, leaves_eight = jax.tree.leaves(gradient_one), jax.tree.leaves(gradient_eight)
+    assert all(leaf.dtype == np.float64 for leaf in leaves_one)
+    norm = np.sqrt(sum(np.sum(np.square(g)) for g in leaves_one))
+    worst = max(
+        np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in zip(leaves_one, leaves_eight, strict=True)
+    )
+    assert norm > 0 and worst < 1e-9 * norm, (backbone, worst, norm)
+    np.testing.assert_allclose(loss_one, loss_eight, rtol=1e-9)
+    narrow = [on(mesh, loss, np.float32) for mesh in (one, eight)]
+    assert narrow[0].dtype == np.float32
+    np.testing.assert_allclose(narrow[0], narrow[1], rtol=1e-5)
 
 
 def main() -> None:
@@ -69,17 +103,8 @@ def main() -> None:
     )
     pair = siamese_pair(one)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), pair, siamese_pair(eight))
-    (loss_one, gradient_one), (loss_eight, gradient_eight) = (
-        loss_and_gradient(mesh, pair, jnp.float64) for mesh in (one, eight)
-    )
-    norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradient_one))
-    worst = max(
-        np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in zip(gradient_one, gradient_eight, strict=True)
-    )
-    assert norm > 0 and worst < 1e-9 * norm, (worst, norm)
-    np.testing.assert_allclose(loss_one, loss_eight, rtol=1e-9)
-    narrow = [loss_and_gradient(mesh, pair, jnp.float32)[0] for mesh in (one, eight)]
-    np.testing.assert_allclose(narrow[0], narrow[1], rtol=1e-5)
+    for backbone in ("hourglass", "hrnet"):
+        compare(backbone, one, eight, pair)
     print("eight devices equal one")
 
 

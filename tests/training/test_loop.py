@@ -8,15 +8,19 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from oasjax.errors import UserError
-from oasjax.inference.run_summary import tables
+from oasjax.inference.predictor import load
+from oasjax.inference.run_summary import tables, write_run_summary
 from oasjax.training import loop
 from oasjax.training.checkpoints import Checkpoints, restore_params
 from oasjax.training.history import read_history
 from oasjax.training.metrics_log import NonFiniteLossError
 from oasjax.training.tasks.oasnet import OASNetTask
+from oasjax.training.workdir import plain
+from oasjax.weights.model_folder import save_model
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -180,6 +184,64 @@ def test_pasted_occluders_are_fixed_and_their_joints_known(tiny_config, tmp_path
     assert (changed > 0).all()
     again = loop.evaluate_latest(config, tmp_path)
     assert again["pasted"]["after"] == result.metrics["pasted"]["after"]
+
+
+# A published network: nothing but a backbone and a joint head.
+PLAIN = (
+    "--config.model.occlusion_head=none",
+    "--config.model.erase_reconstruct.erase=False",
+    "--config.model.erase_reconstruct.reconstruct=False",
+    "--config.loss.mimic.kind=none",
+)
+
+
+@pytest.fixture
+def donor(tiny_config, tmp_path) -> tuple[Path, dict]:
+    """A model folder of the plain network with weights of another seed, and these weights."""
+    config = tiny_config(*PLAIN)
+    variables = OASNetTask(config).init(5)
+    save_model(tmp_path / "donor", variables, plain(config), "")
+    return tmp_path / "donor", variables
+
+
+def test_pretrained_weights_are_in_the_first_state_where_they_are_wanted(donor, tiny_config):
+    folder, given = donor
+    config = tiny_config(f"--config.model.pretrained={folder}")
+    said: list[str] = []
+    setup = loop.set_up(config, said.append)
+    said.clear()
+    own = setup.task.init(config.seed)
+    state = loop.first_state(setup, optax.sgd(1.0), pretrained=True)
+    assert_equal_states(state.params["net"]["backbone"], given["params"]["net"]["backbone"])
+    assert_equal_states(state.params["net"]["head0"]["joints"], given["params"]["net"]["head0"]["joints"])
+    assert_equal_states(state.params["net"]["head0"]["occlusion"], own["params"]["net"]["head0"]["occlusion"])
+    assert_equal_states(state.params["critic"], own["params"]["critic"])
+    assert str(folder) in said[0] and "random" in said[1] and "head0/occlusion" in said[1]
+    state = loop.first_state(setup, optax.sgd(1.0), pretrained=False)
+    assert_equal_states(state.params, own["params"])
+
+
+def test_a_plain_network_has_no_occlusion_anywhere_and_a_finished_run_forgets_where_it_began(
+    donor, tiny_config, tmp_path
+):
+    folder, _ = donor
+    workdir = tmp_path / "workdir"
+    config = tiny_config(*PLAIN, f"--config.model.pretrained={folder}", "--config.train.num_steps=3")
+    result = loop.train_and_evaluate(config, workdir)
+    assert set(read_history(workdir)[-1]) >= {"joints", "loss"}
+    assert not {"occlusion", "mimic"} & set(read_history(workdir)[-1])
+    assert not {"occlusion", "occlusion_map"} & set(result.test_rows["clean"])
+    write_run_summary(workdir, config, result, "oasjax train")
+    assert "occlusion map near 1" not in (workdir / "report.html").read_text()
+    (person,) = load(workdir / "model").predict([np.zeros((32, 32, 3), np.uint8)])[0].people
+    assert person.occlusion is None and person.occlusion_map is None
+
+    shutil.rmtree(folder)
+    again = loop.train_and_evaluate(config, workdir)
+    assert_equal_states(again.state, result.state)
+    with pytest.raises(UserError, match="no such model folder"):
+        loop.train_and_evaluate(config, tmp_path / "another")
+    assert not (tmp_path / "another").exists()
 
 
 @pytest.mark.parametrize(

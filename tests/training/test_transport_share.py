@@ -25,6 +25,7 @@ def task():
                 "--config.model.hourglass.num_stacks=2",
                 "--config.model.hourglass.depth=4",
                 "--config.model.hourglass.features=256",
+                "--config.model.hourglass.stem_features=64",
             ],
         )
     )

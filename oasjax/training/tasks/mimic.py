@@ -37,10 +37,13 @@ class Mimic:
         self.critic = Critic(**critic, dtype=dtype) if with_critic else None
         self.learns = self.critic is not None and self.critic.kind == "convolution"
 
-    def init(self, seed: int, cells: tuple[int, int, int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def init(
+        self, seed: int, cells: tuple[int, int, int, int], predicts_map: bool = True
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """(params, state) at step 0 for features of shape `cells` (b, h, w, c).
 
-        Raises UserError for an unknown choice, and for a critic that does not fit these features.
+        Raises UserError for an unknown choice, for a critic that does not fit these features, and for a mask
+        from the predicted map where the model `predicts_map` not.
         """
         features = jax.ShapeDtypeStruct(cells, jnp.float32)
         mask = jax.ShapeDtypeStruct((*cells[:3], 1), jnp.float32)
@@ -55,7 +58,8 @@ class Mimic:
                 if self.training == "ema":
                     state["critic"]["average"] = weights
             if self.config["kind"] != "none":
-                jax.eval_shape(self.loss, params, state, features, features, mask, mask, 0)
+                predicted = mask if predicts_map else None
+                jax.eval_shape(self.loss, params, state, features, features, mask, predicted, 0)
         except ValueError as error:
             raise UserError(f"config.loss.mimic: {error}") from None
         return params, state
@@ -76,13 +80,15 @@ class Mimic:
         return start * (end / start) ** jnp.clip(step / self.num_steps, 0.0, 1.0)
 
     def mask(
-        self, clean_map: Float[Array, "b h w 1"], predicted_map: Float[Array, "b h w 1"]
+        self, clean_map: Float[Array, "b h w 1"], predicted_map: Float[Array, "b h w 1"] | None
     ) -> Float[Array, "b h w 1"]:
         """Mask of eq. 7 from the clean image's occlusion map, true or predicted (without its gradient)."""
         source, threshold = self.config["mask"]["source"], self.config["mask"]["threshold"] or None
         if source == "none":
             return jnp.ones_like(clean_map)
         if source == "predicted":
+            if predicted_map is None:
+                raise ValueError("mask.source is 'predicted', but the model predicts no occlusion map")
             return natural_mask(jax.lax.stop_gradient(predicted_map), threshold)
         return natural_mask(clean_map, threshold)
 
@@ -93,13 +99,14 @@ class Mimic:
         clean: Float[Array, "b h w c"],
         occluded: Float[Array, "b h w c"],
         clean_map: Float[Array, "b h w 1"],
-        predicted_map: Float[Array, "b h w 1"],
+        predicted_map: Float[Array, "b h w 1"] | None,
         step: Int[Array, ""] | int,
     ) -> tuple[Float[Array, ""], tuple[dict[str, Array], Any]]:
         """Returns (L_mimic, (further figures to log, what changes of the state)).
 
         Args:
-            clean_map, predicted_map: H_o of the clean image, true and predicted.
+            clean_map, predicted_map: H_o of the clean image, true and predicted; the latter is None
+                where the model predicts none.
             step: updates made so far.
         """
         mask = self.mask(clean_map, predicted_map)

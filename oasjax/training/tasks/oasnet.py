@@ -11,8 +11,11 @@ from oasjax.augmentation.siamese import SiamesePair, prepare
 from oasjax.codecs import heatmap, occlusion_map
 from oasjax.datasets.skeletons import SKELETONS, flip_permutation
 from oasjax.errors import UserError
-from oasjax.losses.heatmap import joints_loss, occlusion_loss
+from oasjax.losses.heatmap import joints_loss
+from oasjax.losses.occlusion import occlusion_class_loss, occlusion_map_loss
 from oasjax.models import build_oasnet
+from oasjax.models.oasnet import OASNetOutput
+from oasjax.ops.choices import check_choice
 from oasjax.training.state import initial_variables
 from oasjax.training.tasks.mimic import Mimic
 
@@ -31,6 +34,20 @@ def branches(pairs: Float[Array, "n ..."]) -> tuple[Float[Array, "b ..."], Float
     return pairs[:, 0], pairs[:, 1]
 
 
+def occlusion_loss(output: OASNetOutput, pair: SiamesePair) -> Float[Array, ""] | None:
+    """L_o of interleaved branches: of eq. 2 for a map, of eq. 1 for classes, None without either."""
+    if output.occlusion_maps is not None:
+        return occlusion_map_loss(
+            output.occlusion_maps,
+            interleave(pair.occluded.occlusion_map, pair.clean.occlusion_map),
+            interleave(pair.occluded.occlusion_weight, pair.clean.occlusion_weight),
+        )
+    if output.occlusion_logits is not None:
+        classes = interleave(pair.occluded.occlusion_classes, pair.clean.occlusion_classes)
+        return occlusion_class_loss(output.occlusion_logits, classes)
+    return None
+
+
 class OASNetTask:
     """Built from a whole config; holds no arrays.
 
@@ -43,6 +60,12 @@ class OASNetTask:
             raise UserError(f"config.skeleton is '{config['skeleton']}'; choose one of {sorted(SKELETONS)}")
         self.config = config
         self.skeleton = SKELETONS[config["skeleton"]]
+        self.normalization, self.frame = config["data"]["normalization"], config["target"]["frame"]
+        try:
+            check_choice("config.data.normalization", self.normalization, colour.NORMALIZATIONS)
+            check_choice("config.target.frame", self.frame, heatmap.FRAMES)
+        except ValueError as error:
+            raise UserError(str(error)) from None
         try:
             self.net = build_oasnet(config["model"], self.skeleton.num_joints)
         except (TypeError, ValueError) as error:
@@ -55,15 +78,17 @@ class OASNetTask:
         return self.net.backbone.stride
 
     def init(self, seed: int) -> dict[str, Any]:
-        """Variables at step 0 (numpy)."""
+        """Variables at step 0 (numpy). Raises UserError where values of the config do not fit together."""
         width, height = self.config["data"]["input_size_wh"]
         images = jax.ShapeDtypeStruct((1, height, width, 3), jnp.float32)
         try:
             net = initial_variables(self.net, images, seed=seed, train=False)
         except ValueError as error:
             raise UserError(f"config.model and config.data.input_size_wh: {error}") from None
-        channels = net["params"]["joint_head"]["kernel"].shape[2]
-        params, state = self.mimic.init(seed, (1, height // self.stride, width // self.stride, channels))
+        last_head = net["params"][f"head{self.net.backbone.num_stacks - 1}"]
+        channels = last_head["joints"]["kernel"].shape[2]
+        cells = (1, height // self.stride, width // self.stride, channels)
+        params, state = self.mimic.init(seed, cells, predicts_map=self.net.occlusion_head == "heatmap")
         return {
             "params": {"net": net["params"], **params},
             "model_state": {"net": net["batch_stats"], **state},
@@ -88,13 +113,18 @@ class OASNetTask:
             flip_probability=augment["flip_probability"],
             colour_jitter=augment["colour_jitter"],
             patches=augment["patches"],
+            normalization=self.normalization,
+            frame=self.frame,
         )
         return self.loss_on_pair(params, model_state, pair, step)
 
     def loss_on_pair(
         self, params: Any, model_state: Any, pair: SiamesePair, step: Int[Array, ""] | int
     ) -> tuple[Float[Array, ""], tuple[dict[str, Array], Any]]:
-        """L = L_J + lambda_o L_o + lambda_mimic L_mimic (eq. 11), on both branches in one pass of 2B."""
+        """L = L_J + lambda_o L_o + lambda_mimic L_mimic (eq. 11), on both branches in one pass of 2B.
+
+        Without an occlusion head there is no L_o.
+        """
         weights = self.config["loss"]
         images = interleave(pair.occluded.images, pair.clean.images)
         output, updates = self.net.apply(
@@ -103,60 +133,74 @@ class OASNetTask:
             train=True,
             mutable=["batch_stats"],
         )
-        joints = joints_loss(
+        total = joints_loss(
             output.heatmaps,
             jnp.repeat(pair.heatmaps, 2, axis=0),
             jnp.repeat(pair.joint_weight, 2, axis=0),
         )
-        occlusion = occlusion_loss(
-            output.occlusion_map,
-            interleave(pair.occluded.occlusion_map, pair.clean.occlusion_map),
-            interleave(pair.occluded.occlusion_weight, pair.clean.occlusion_weight),
-        )
-        total = joints + weights["occlusion_weight"] * occlusion
-        parts = {"joints": joints, "occlusion": occlusion}
+        parts = {"joints": total}
         new_state = model_state | {"net": updates["batch_stats"]}
+        occlusion = occlusion_loss(output, pair)
+        if occlusion is not None:
+            parts["occlusion"] = occlusion
+            total = total + weights["occlusion_weight"] * occlusion
         if weights["mimic"]["kind"] != "none":
-            (occluded, clean), (_, clean_map) = map(branches, (output.reconstructed, output.occlusion_map))
-            mimic, (logged, mimic_state) = self.mimic.loss(
-                params, model_state, clean, occluded, pair.clean.occlusion_map, clean_map, step
+            occluded, clean = branches(output.reconstructed)
+            maps = output.occlusion_maps
+            predicted_map = None if maps is None else branches(maps[-1])[1]
+            parts["mimic"], (logged, mimic_state) = self.mimic.loss(
+                params, model_state, clean, occluded, pair.clean.occlusion_map, predicted_map, step
             )
-            total = total + weights["mimic"]["weight"] * mimic
-            parts |= {"mimic": mimic, **logged}
+            total = total + weights["mimic"]["weight"] * parts["mimic"]
+            parts |= logged
             new_state |= mimic_state
         return total, ({"loss": total, **parts}, new_state)
 
     def predict(self, variables: dict[str, Any], images: UInt8[Array, "b y x 3"]) -> dict[str, Array]:
-        """Keypoints (b, k, 2) in crop pixels, scores and occlusion (b, k), occlusion_map (b, h, w).
+        """Keypoints (b, k, 2) in crop pixels, scores (b, k), and what the occlusion head says.
 
-        With `config.eval.flip_test` the maps are averaged with those of the mirrored image. Occlusion is
-        the predicted map at the predicted joint, clipped to [0, 1].
+        A head 'heatmap' adds `occlusion_map` (b, h, w) and `occlusion` (b, k), which is the map at the
+        predicted joint, both clipped to [0, 1]; 'classification' adds `occlusion` alone, the probability that
+        the joint is occluded if it is labelled at all. With `config.eval.flip_test` everything is averaged
+        over the picture and its mirror image.
         """
-
-        def maps(normalized: Array) -> tuple[Array, Array]:
-            output = self.net.apply(
-                {
-                    "params": variables["params"]["net"],
-                    "batch_stats": variables["model_state"]["net"],
-                },
-                normalized,
-                train=False,
-            )
-            return output.heatmaps[-1], output.occlusion_map
-
-        normalized = colour.normalize(colour.to_float(images))
-        heatmaps, occlusion = maps(normalized)
+        normalized = colour.normalize(colour.to_float(images), self.normalization)
+        maps = self._maps(variables, normalized)
         if self.config["eval"]["flip_test"]:
-            mirrored_heatmaps, mirrored_occlusion = maps(normalized[:, :, ::-1])
-            heatmaps = (heatmaps + mirrored_heatmaps[:, :, ::-1, self.permutation]) / 2
-            occlusion = (occlusion + mirrored_occlusion[:, :, ::-1]) / 2
-        cells, scores = heatmap.decode(heatmaps)
-        return {
-            "keypoints": heatmap.cells_to_pixels(cells, self.stride),
+            mirrored = self._maps(variables, normalized[:, :, ::-1])
+            turned_back = {
+                "heatmaps": lambda x: heatmap.mirror(x, self.frame)[..., self.permutation],
+                "occlusion_map": lambda x: heatmap.mirror(x, self.frame),
+                "occlusion": lambda x: x[:, self.permutation],
+            }
+            maps = {name: (value + turned_back[name](mirrored[name])) / 2 for name, value in maps.items()}
+        cells, scores = heatmap.decode(maps["heatmaps"])
+        predictions = {
+            "keypoints": heatmap.cells_to_pixels(cells, self.stride, self.frame),
             "scores": jnp.clip(scores, 0.0, 1.0),
-            "occlusion": occlusion_map.decode(occlusion, cells),
-            "occlusion_map": jnp.clip(occlusion[..., 0], 0.0, 1.0),
         }
+        if "occlusion_map" in maps:
+            predictions["occlusion"] = occlusion_map.decode(maps["occlusion_map"], cells)
+            predictions["occlusion_map"] = jnp.clip(maps["occlusion_map"][..., 0], 0.0, 1.0)
+        elif "occlusion" in maps:
+            predictions["occlusion"] = maps["occlusion"]
+        return predictions
+
+    def _maps(self, variables: dict[str, Any], images: Float[Array, "b y x 3"]) -> dict[str, Array]:
+        """What the last stack says: heatmaps (b, h, w, k); occlusion_map (b, h, w, 1) or occlusion (b, k)."""
+        output = self.net.apply(
+            {"params": variables["params"]["net"], "batch_stats": variables["model_state"]["net"]},
+            images,
+            train=False,
+        )
+        maps = {"heatmaps": output.heatmaps[-1]}
+        if output.occlusion_maps is not None:
+            maps["occlusion_map"] = output.occlusion_maps[-1]
+        if output.occlusion_logits is not None:
+            _, occluded, visible = jnp.moveaxis(output.occlusion_logits[-1], -1, 0)
+            # P(occluded) / (P(occluded) + P(visible))
+            maps["occlusion"] = jax.nn.sigmoid(occluded - visible)
+        return maps
 
     def paste_test_occluders(
         self, images: UInt8[Array, "b y x 3"], batch: dict[str, Array]
