@@ -8,8 +8,8 @@ of the first.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -23,7 +23,7 @@ from flax.traverse_util import flatten_dict
 from experiments.benchmarks.building import compiled, cpu_torch
 from experiments.benchmarks.harness import Built, Case, Contender, Effort, Value
 from experiments.benchmarks.suite import Axis, Suite, Target
-from oasjax.models import BACKBONES, OASNet, layers
+from oasjax.models import BACKBONES, OASNet, hourglass, hrnet, layers
 from oasjax.models.erase_reconstruct import EraseReconstruct
 from oasjax.ops.convolution import convolution
 from oasjax.training.optimizers import OPTIMIZERS
@@ -131,9 +131,14 @@ def _random_array(path: str, shape: tuple[int, ...], random: np.random.Generator
     return 0.1 * random.standard_normal(shape, np.float32)
 
 
-def default_weight_gradient() -> AbstractContextManager:
-    """What is traced within it has the weight gradients that JAX derives from the convolutions."""
-    return patch.object(layers, "convolution", convolution.__wrapped__)
+@contextmanager
+def nothing_for_the_cpu() -> Iterator[None]:
+    """What is traced within it is written plainly: JAX's own weight gradients, `maximum(x, 0)`."""
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(layers, "convolution", convolution.__wrapped__))
+        for module in (layers, hourglass, hrnet):
+            stack.enter_context(patch.object(module, "relu", jax.nn.relu))
+        yield
 
 
 class _Task(NamedTuple):
@@ -268,7 +273,7 @@ def contenders(networks: Mapping[str, Network]) -> tuple[Contender, ...]:
 
     return (
         ours("ours"),
-        ours("ours, default dW", default_weight_gradient, only={"mode": "train"}),
+        ours("ours, written plainly", nothing_for_the_cpu, only={"mode": "train"}),
         torch("torch contiguous", "contiguous_format"),
         torch(REFERENCE, "channels_last"),
     )

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert, and print what was read. Nothing is written if anything is wrong."""
     input_size_wh = parse_size(args.input) if args.input else None
 
-    from oasjax.weights.published import import_weights, summary
+    from oasjax.weights.model_import import import_weights, summary
 
     imported = import_weights(args.backbone, args.file, args.out, args.skeleton, input_size_wh)
     print(f"{args.file}: " + "\n  ".join(summary(imported)))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from oasjax.models.layers import BatchNorm, Conv, ConvBlock, max_pool, relu, upsample
+from oasjax.models.layers import BatchNorm, Conv, ConvBlock, max_pool, relu, repeated, upsample
 from oasjax.ops.choices import check_choice
 
 # Features after the first two residuals of the stem, in units of stem_features.
@@ -45,7 +45,7 @@ class Residual(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"], train: bool) -> Float[Array, "b h w o"]:
-        block = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
+        block = repeated(Bottleneck, self.remat)
         for n in range(self.num_blocks):
             x = block(self.features, self.dtype, name=f"block{n}")(x, train)
         return x

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from oasjax.models.layers import ConvBlock, relu, upsample
+from oasjax.models.layers import ConvBlock, relu, repeated, upsample
 
 STEM_FEATURES = 64
 LAYER1_BLOCKS = 4
@@ -52,7 +52,7 @@ class Layer1(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"], train: bool) -> Float[Array, "b h w o"]:
-        block = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
+        block = repeated(Bottleneck, self.remat)
         for n in range(LAYER1_BLOCKS):
             x = block(4 * STEM_FEATURES, self.dtype, name=f"block{n}")(x, train)
         return x
@@ -122,7 +122,7 @@ class Branch(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w c"]:
-        block = nn.remat(BasicBlock, static_argnums=(2,)) if self.remat else BasicBlock
+        block = repeated(BasicBlock, self.remat)
         for n in range(self.num_blocks):
             x = block(self.dtype, name=f"block{n}")(x, train)
         return x

@@ -24,7 +24,7 @@ def are_sizes(values: tuple[Any, ...]) -> bool:
 
 def is_shape(sizes: tuple[Any, ...]) -> bool:
     # NumPy multiplies the other axes even where one is 0.
-    return are_sizes(sizes) and len(sizes) <= MAX_AXES and math.prod(filter(None, sizes)) < MAX_COUNT
+    return len(sizes) <= MAX_AXES and are_sizes(sizes) and math.prod(filter(None, sizes)) < MAX_COUNT
 
 
 def _mapping(arguments: tuple[Any, ...]) -> dict[Any, Any]:

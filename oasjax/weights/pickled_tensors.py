@@ -131,7 +131,7 @@ class Storage:
     ) -> np.ndarray:
         """A new C-contiguous array, filled when the blob is read; `offset` and `strides` count elements."""
         size = element.stored.itemsize
-        if not is_shape(shape) or not are_sizes((offset, *strides)) or len(shape) != len(strides):
+        if not is_shape(shape) or len(shape) != len(strides) or not are_sizes((offset, *strides)):
             raise DamagedError("a tensor with an impossible shape")
         count = math.prod(shape)
         if count:
@@ -237,7 +237,7 @@ TENSOR_WITH_ATTRIBUTES = Constructor("torch._tensor._rebuild_from_type_v2", _ten
 
 def _size(arguments: tuple[Any, ...]) -> tuple[int, ...]:
     match arguments:
-        case (tuple(sizes),) if are_sizes(sizes):
+        case (tuple(sizes),) if is_shape(sizes):
             return sizes
     raise SIZE.unexpected_arguments()
 

@@ -20,6 +20,7 @@ MAX_INSTRUCTIONS = 4_000_000  # a one-byte instruction may take 200 bytes of mem
 MAX_DEPTH = 100
 MAX_ITEMS = 10_000_000  # met on a walk: lists of lists of one list grow fast
 MAX_KEY_PARTS = 16
+MAX_COPIES = 4  # of each byte, by constructors; NumPy's arrays in Python 3's protocol 2 need two
 
 
 class UnknownNameError(NotPlainError):
@@ -79,6 +80,7 @@ class _Machine:
         self.stacks_below: list[list[Any]] = []
         # A dict: its size is the number of entries, whatever index the file names.
         self.memo: dict[int, Any] = {}
+        self.copies_left = MAX_COPIES * stream.left
 
     def run(self) -> Any:
         for _ in range(MAX_INSTRUCTIONS):
@@ -178,6 +180,7 @@ class _Machine:
         arguments, constructor = self.pop(), self.pop()
         if not isinstance(constructor, Constructor) or not isinstance(arguments, tuple):
             raise NotPlainError("calls something other than a name")
+        self.check_copies(arguments)
         self.stack.append(constructor.build(arguments))
 
     def construct_with_keywords(self) -> None:
@@ -186,9 +189,17 @@ class _Machine:
             raise NotPlainError("calls something with keywords")
         self.construct()
 
+    def check_copies(self, values: tuple[Any, ...]) -> None:
+        """Constructors copy; a reference of two bytes can name a megabyte, again and again."""
+        sized = str | bytes | bytearray | list | tuple | dict | set | frozenset
+        self.copies_left -= sum(len(value) for value in values if isinstance(value, sized))
+        if self.copies_left < 0:
+            raise NotPlainError("copies its own parts without measure")
+
     def build(self) -> None:
         state, value = self.pop(), self.pop()
         if isinstance(value, Unbuilt):
+            self.check_copies(state if isinstance(state, tuple) else ())
             built = value.finish(state)
             for index in value.memo_keys:
                 self.memo[index] = built

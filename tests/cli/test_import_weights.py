@@ -9,8 +9,9 @@ import pytest
 from oasjax.cli.import_weights import parse_size
 from oasjax.cli.main import main
 from oasjax.errors import UserError
-from oasjax.weights import published
+from oasjax.weights import model_import
 from oasjax.weights.hrnet_layout import HRNET
+from oasjax.weights.published import Network
 
 
 @pytest.mark.golden
@@ -37,9 +38,9 @@ def calls(monkeypatch):
     """The calls of the library function, which gives a fixed answer here."""
     calls = []
     config = {"skeleton": "coco", "data": {"input_size_wh": (192, 256)}}
-    network = published.Network(HRNET, {"modules": (1,)}, (), 17)
-    answer = published.Imported("w.pth", "00", network, config, 1234567, {}, ())
-    monkeypatch.setattr(published, "import_weights", lambda *words: calls.append(words) or answer)
+    network = Network(HRNET, {"modules": (1,)}, (), 17)
+    answer = model_import.Imported("w.pth", "00", network, config, 1234567, {}, ())
+    monkeypatch.setattr(model_import, "import_weights", lambda *words: calls.append(words) or answer)
     return calls
 
 

@@ -51,23 +51,24 @@ def test_without_pytorch_ours_are_timed_and_the_peers_say_why_they_are_not(monke
     rows = run(CONTENDERS, case, reference=pose_step.REFERENCE, effort=ONE_ROUND)
     status = {row.contender: row.status for row in rows}
     assert status.pop("ours") == OK
-    assert status.pop("ours, default dW") == "left out: only at mode train"
+    assert status.pop("ours, written plainly") == "left out: only at mode train"
     assert set(status.values()) == {"torch is not installed"}
     assert rows[0].sizes["heatmaps"] > 0
     assert rows[0].temp_bytes > 0
 
 
-def test_the_default_weight_gradient_is_that_of_jax_and_for_a_while_only():
-    def derivatives_of_our_own():
-        x, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
-        conv = layers.Conv(2, use_bias=False)
-        jaxpr = jax.make_jaxpr(lambda kernel: conv.apply({"params": {"kernel": kernel}}, x))(kernel)
-        return str(jaxpr).count("custom_vjp_call")
+def test_plainly_written_is_without_our_gradients_and_selects_and_for_a_while_only():
+    def primitives():
+        x = jnp.ones((1, 4, 4, 2))
+        block = layers.ConvBlock(2)
+        variables = jax.eval_shape(lambda x: block.init(jax.random.key(0), x, False), x)
+        text = str(jax.make_jaxpr(lambda v, x: block.apply(v, x, False))(variables, x))
+        return "name=convolution" in text or "custom_vjp_call" in text, "max" in text
 
-    assert derivatives_of_our_own() == 1
-    with pose_step.default_weight_gradient():
-        assert derivatives_of_our_own() == 0
-    assert derivatives_of_our_own() == 1
+    assert primitives() == (True, False)
+    with pose_step.nothing_for_the_cpu():
+        assert primitives() == (False, True)
+    assert primitives() == (True, False)
 
 
 @pytest.mark.peers

@@ -73,6 +73,16 @@ def test_remat_gives_the_same_numbers_and_keeps_less(name):
     assert kept[True] < 0.5 * kept[False]
 
 
+def test_with_remat_every_residual_block_is_computed_again(name):
+    blocks = {"hourglass": 3 + 2 * (3 * 2 + 1 + 1), "hrnet": 4 + 2 + 2}[name]
+    for remat, expected in ((False, 0), (True, blocks)):
+        net = plain_network(name, remat=remat)
+        shapes = jax.eval_shape(lambda x, net=net: net.init(jax.random.key(0), x, False), IMAGES)
+        jaxpr = jax.make_jaxpr(lambda v, x, net=net: net.apply(v, x, False))(shapes, IMAGES)
+        names = [equation.primitive.name for equation in jaxpr.eqns]
+        assert sum(found in ("checkpoint", "remat2") for found in names) == expected
+
+
 def test_bfloat16_features_come_from_float32_weights(name):
     net = plain_network(name)
     variables = variables_of(net)

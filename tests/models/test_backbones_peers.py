@@ -10,7 +10,8 @@ from flax.traverse_util import flatten_dict
 
 from oasjax.datasets.skeletons import COCO
 from oasjax.models import build_oasnet
-from oasjax.weights.published import convert, describe, network_config
+from oasjax.weights.model_import import network_config
+from oasjax.weights.published import convert, describe
 from oasjax.weights.state_dict import state_dict_of, torch_name
 
 pytestmark = pytest.mark.peers
@@ -55,9 +56,9 @@ def test_outputs_gradients_and_statistics_are_those_of_pytorch(build):
 
     state = state_dict_of(state)
     network = describe(state)
-    config = network_config(network, COCO, (WIDTH, HEIGHT))
-    net = build_oasnet(config.model, network.num_joints)
-    variables, report = convert(network, state, config, network.num_joints)
+    size = (WIDTH, HEIGHT)
+    net = build_oasnet(network_config(network, COCO, size).model, network.num_joints)
+    variables, report = convert(network, state, net, size)
     assert report[:3] == ((), (), ())
 
     def loss(params, batch_stats, images):
@@ -75,7 +76,7 @@ def test_outputs_gradients_and_statistics_are_those_of_pytorch(build):
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: np.asarray(a, np.float64), variables)
         evaluated, trained, *trees = jax.tree.map(
-            np.asarray, passes(wide["params"]["net"], wide["model_state"]["net"], images)
+            np.asarray, passes(wide["params"], wide["batch_stats"], images)
         )
 
     def assert_close(ours, theirs, name):

@@ -16,7 +16,8 @@ from flax.traverse_util import flatten_dict
 from oasjax.datasets.skeletons import COCO
 from oasjax.models import build_oasnet
 from oasjax.training.optimizers import OPTIMIZERS
-from oasjax.weights.published import convert, describe, network_config
+from oasjax.weights.model_import import network_config
+from oasjax.weights.published import convert, describe
 from oasjax.weights.state_dict import state_dict_of, torch_name
 
 pytestmark = pytest.mark.golden
@@ -84,14 +85,10 @@ def run(request, golden_dir) -> Run:
     state = state_dict_of(dict(np.load(folder / "state_dict.npz")))
     network = describe(state)
     images, train_images = nhwc(evaluation["input"]), nhwc(training["input"])
-    config = network_config(network, COCO, (images.shape[2], images.shape[1]))
-    variables, report = convert(network, state, config, network.num_joints)
+    size = images.shape[2], images.shape[1]
+    net = build_oasnet(network_config(network, COCO, size).model, network.num_joints)
+    variables, report = convert(network, state, net, size)
     assert report[:3] == ((), (), ()), "the whole network is in the state dict"
-    variables = {
-        "params": variables["params"]["net"],
-        "batch_stats": variables["model_state"]["net"],
-    }
-    net = build_oasnet(config.model, network.num_joints)
     names = [key.removeprefix("feat.") for key in evaluation if key.startswith("feat.")]
 
     @jax.jit

@@ -86,8 +86,8 @@ def test_modules_and_blocks_are_as_many_as_asked_and_only_the_last_module_fuses_
 def test_a_fused_output_is_the_rectified_sum_of_all_branches_at_its_size():
     """Worked by hand: blocks that add nothing, 1x1 and 3x3 kernels of one weight."""
     module = MultiResolutionModule(num_blocks=0, num_outputs=2)
-    top = jnp.arange(16.0).reshape(1, 4, 4, 1) - 20
-    low = jnp.array([[1.0, 2.0], [3.0, 40.0]]).reshape(1, 2, 2, 1)
+    top = jnp.arange(16.0).reshape(1, 4, 4, 1) - 11
+    low = jnp.array([[1.0, 2.0], [3.0, -2.0]]).reshape(1, 2, 2, 1)
     variables = jax.jit(lambda x: module.init(jax.random.key(0), x, False))([top, low])
     centre = jnp.zeros((3, 3, 1, 1)).at[1, 1].set(10.0)
     params = variables["params"]
@@ -96,11 +96,11 @@ def test_a_fused_output_is_the_rectified_sum_of_all_branches_at_its_size():
     high, lower = jax.jit(lambda v, x: module.apply(v, x, False))(variables, [top, low])
     # Batch norm divides by the root of 1 + 1e-5 here.
     root = math.sqrt(1 + 1e-5)
-    repeated = np.kron([[1, 2], [3, 40]], np.ones((2, 2)))
+    repeated = np.kron([[1, 2], [3, -2]], np.ones((2, 2)))
     np.testing.assert_allclose(
         high[0, ..., 0], np.maximum(top[0, ..., 0] + 2 * repeated / root, 0), rtol=1e-6
     )
-    # Every second pixel; and no ReLU before the sum, or 3 - 120 / root would be 3.
+    # Every second pixel. No ReLU before either sum: it would leave 4 - 4 above zero, and 3 - 30 below.
     picked = np.asarray(top)[0, ::2, ::2, 0]
     np.testing.assert_allclose(
         lower[0, ..., 0], np.maximum(np.asarray(low)[0, ..., 0] + 10 * picked / root, 0), rtol=1e-6

@@ -188,26 +188,37 @@ def test_the_total_is_the_weighted_sum_of_the_parts(make_quick_task, overrides):
     assert all(value > 0 for value in parts.values())
 
 
-def test_the_occlusion_loss_sees_the_targets_of_both_branches(make_quick_task):
-    """Only the classes of one joint of one branch count: the loss is its cross entropy."""
-    task, pair = make_quick_task(*CLASSES), siamese_pair()
+@pytest.mark.parametrize("overrides", [(), CLASSES])
+def test_the_occlusion_loss_compares_each_branch_with_its_own_target(make_quick_task, overrides):
+    """Where the second person of one branch counts alone, L_o is that of this person in this branch."""
+    task, pair = make_quick_task(*overrides), siamese_pair()
     variables = variables_of(task)
     loss = jax.jit(task.loss_on_pair)
-    zeros = jnp.zeros_like(pair.clean.occlusion_classes)
     images = oasnet.interleave(pair.occluded.images, pair.clean.images)
     output, _ = jax.jit(lambda v, x: task.net.apply(v, x, True, mutable="batch_stats"))(
         {"params": variables["params"]["net"], "batch_stats": variables["model_state"]["net"]}, images
     )
-    log_p = jax.nn.log_softmax(output.occlusion_logits[-1])
-    for row, name in ((2, "occluded"), (3, "clean")):  # of the second person
-        branch = getattr(pair, name)
-        one = zeros.at[1, 5, 2].set(1.0)
-        alone = pair._replace(
-            occluded=pair.occluded._replace(occlusion_classes=zeros),
-            clean=pair.clean._replace(occlusion_classes=zeros),
-        )._replace(**{name: branch._replace(occlusion_classes=one)})
+
+    def counting(branch: Branch, person: float) -> Branch:
+        """Only joint 5 of the second person, or nobody."""
+        counts = jnp.asarray([0.0, person])
+        classes = jnp.zeros_like(branch.occlusion_classes).at[1, 5, 2].set(person)
+        return branch._replace(occlusion_weight=counts, occlusion_classes=classes)
+
+    for row, name in ((2, "occluded"), (3, "clean")):  # of the interleaved branches
+        alone = SiamesePair(
+            occluded=counting(pair.occluded, float(name == "occluded")),
+            clean=counting(pair.clean, float(name == "clean")),
+            heatmaps=pair.heatmaps,
+            joint_weight=pair.joint_weight,
+        )
         _, (parts, _) = loss(variables["params"], variables["model_state"], alone, 0)
-        np.testing.assert_allclose(parts["occlusion"], -log_p[row, 5, 2], rtol=1e-5)
+        if overrides is CLASSES:
+            expected = -jax.nn.log_softmax(output.occlusion_logits[-1])[row, 5, 2]
+        else:
+            target = getattr(pair, name).occlusion_map[1]
+            expected = jnp.mean(jnp.square(output.occlusion_maps[-1][row] - target))
+        np.testing.assert_allclose(parts["occlusion"], expected, rtol=1e-5)
 
 
 def test_the_two_branches_share_one_pass_of_batch_norm(tiny_config):

@@ -16,7 +16,8 @@ from oasjax.datasets.skeletons import COCO
 from oasjax.models import build_oasnet
 from oasjax.weights.hourglass_layout import BEARPAW, PRINCETON
 from oasjax.weights.hrnet_layout import HRNET
-from oasjax.weights.published import Network, network_config
+from oasjax.weights.model_import import network_config
+from oasjax.weights.published import Network
 from oasjax.weights.state_dict import torch_name
 
 # Small networks of each layout: another size in every place that a state dict tells.

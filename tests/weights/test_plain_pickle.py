@@ -344,6 +344,17 @@ MISUSES = {
         + b"".join(b"](h%ch%ceq%c" % (n, n, n + 1) for n in range(40))
         + b".",
     },
+    "copies its own parts without measure": {
+        "makes many bytes of one text": b"]("
+        + (text("a" * 2000) + text("latin1") + b"\x86q\x00")
+        + ((ENCODE + b"h\x00R") * 1000 + b"e."),
+        "makes many sets of one list": b"]("
+        + (b"](" + b"N" * 2000 + b"e\x85q\x00")
+        + ((name("builtins", "set") + b"h\x00R") * 1000 + b"e."),
+        "makes many arrays of the same bytes": b"]("
+        + (b"(K\x01K\xfa\x85" + FLOAT64 + b"\x89B" + (2000).to_bytes(4, "little") + bytes(2000) + b"tq\x00")
+        + ((EMPTY + b"h\x00b") * 1000 + b"e."),
+    },
     "nested or huge": {
         "uses a list as key": b"}]Ns.",
         "uses a dict in a tuple as key": b"}}\x85Ns.",
@@ -385,6 +396,16 @@ def test_the_parts_of_the_misuses_are_sound_where_they_are_used_rightly():
     assert read(b"\x80\x04}\x8a\x09" + b"\xff" * 8 + b"\x00Ns.") == {2**64 - 1: None}
     assert read(b"\x80\x04\x8b\x00\x04\x00\x00" + b"\xff" * 1024 + b".") == -1
     assert read(b"\x80\x04" + ENCODE + text("aé") + text("latin1") + b"\x86R.") == b"a\xe9"
+
+
+def test_large_honest_arrays_and_bytes_stay_below_the_limit_of_copies():
+    # Protocol 2 writes bytes as text: each byte is copied twice on its way into an array.
+    value = [np.zeros(30000, np.uint8), np.full(30000, 255, np.uint8), bytes(30000), {1, 2}, np.float64(1)]
+    for protocol in (2, 3, 4):
+        for got, expected in zip(read(pickle.dumps(value, protocol)), value, strict=True):
+            np.testing.assert_array_equal(got, expected)
+    scalars = list(np.arange(200) / 7)
+    assert read(pickle.dumps(scalars, 2)) == scalars
 
 
 def test_a_finished_array_cannot_be_given_another_state():

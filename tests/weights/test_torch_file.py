@@ -185,6 +185,13 @@ def test_a_legacy_file_comes_back_with_its_names_values_and_types(tmp_path):
     assert_is_checkpoint(read_torch_file(path))
 
 
+def test_legacy_storages_stand_in_the_order_of_their_list_and_not_of_the_tensors(tmp_path):
+    contents = [tensor(storage(key, "FloatStorage", 1, None), (1,), (1,)) for key in ("9", "10")]
+    storages = {"10": np.float32(10).tobytes(), "9": np.float32(9).tobytes()}
+    nine, ten = read_torch_file(legacy_file(tmp_path / "a.pth", contents, storages, {"9": 1, "10": 1}))
+    assert (nine, ten) == (9, 10)
+
+
 def test_bytes_behind_a_legacy_file_do_no_harm(tmp_path):
     path = legacy_file(tmp_path / "a.pth", checkpoint(None), STORAGES, COUNTS)
     path.write_bytes(path.read_bytes() + b"more")

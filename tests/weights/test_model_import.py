@@ -16,7 +16,8 @@ from oasjax.datasets.skeletons import SKELETONS, flip_permutation
 from oasjax.errors import UserError
 from oasjax.models import build_oasnet
 from oasjax.weights.model_folder import flatten_variables, load_model
-from oasjax.weights.published import describe, import_weights, summary
+from oasjax.weights.model_import import import_weights, summary
+from oasjax.weights.published import describe
 from oasjax.weights.state_dict import state_dict_of
 
 FAMILY = {"hrnet": "hrnet", "bearpaw": "hourglass", "princeton": "hourglass"}
@@ -130,7 +131,7 @@ def imagenet_state(small_network):
 
 def test_weights_of_a_classification_get_a_new_joint_head_and_the_rest_is_told(small_network, tmp_path):
     file = write_npz(tmp_path / "hrnet_w4.npz", imagenet_state(small_network))
-    with pytest.raises(UserError, match=r"no joint head; choose the skeleton .*: mpii 16, lsp 14, coco 17"):
+    with pytest.raises(UserError, match=r"no joint head; name the skeleton .*: mpii 16, lsp 14, coco 17"):
         import_weights("hrnet", file, tmp_path / "m")
     assert not (tmp_path / "m").exists()
     imported = import_weights("hrnet", file, tmp_path / "m", skeleton="lsp")
@@ -144,6 +145,14 @@ def test_weights_of_a_classification_get_a_new_joint_head_and_the_rest_is_told(s
     head = variables["params"]["net"]["head0"]["joints"]
     assert head["kernel"].shape == (1, 1, 6, 14) and not head["bias"].any()
     assert 0.2 < head["kernel"].std() * np.sqrt(6) < 2
+
+
+def test_nothing_but_the_joint_head_may_be_missing_from_weights_of_a_classification(small_network, tmp_path):
+    state = imagenet_state(small_network)
+    del state["conv2.weight"]
+    file = write_npz(tmp_path / "hrnet_w4.npz", state)
+    with pytest.raises(UserError, match=r"missing: conv2\.weight$"):
+        import_weights("hrnet", file, tmp_path / "m", skeleton="lsp")
 
 
 def test_the_skip_layers_that_princeton_never_uses_are_told(small_network, tmp_path):
@@ -266,6 +275,18 @@ def test_a_folder_that_cannot_be_made_is_named(small_network, tmp_path):
     file = write_npz(tmp_path / "w.npz", small_network("princeton")[1])
     with pytest.raises(UserError, match=r"cannot write the model folder .*w\.npz/m"):
         import_weights("hourglass", file, file / "m", input_size_wh=(64, 64))
+
+
+def test_an_older_model_is_replaced_and_a_folder_of_other_things_is_left_alone(small_network, tmp_path):
+    file = write_npz(tmp_path / "w.npz", small_network("princeton")[1])
+    for size in ((64, 64), (128, 64)):
+        import_weights("hourglass", file, tmp_path / "m", input_size_wh=size)
+    assert load_model(tmp_path / "m")[1]["data"]["input_size_wh"] == [128, 64]
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"run has other things in it \(checkpoints\); choose a folder"):
+        import_weights("hourglass", file, tmp_path / "run", input_size_wh=(64, 64))
+    assert (tmp_path / "run" / "config.json").read_text() == "{}"
 
 
 @pytest.mark.peers
