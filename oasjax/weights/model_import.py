@@ -152,7 +152,9 @@ def choose_skeleton(network: Network, wanted: str | None) -> Skeleton:
         return fitting[0]
     known = ", ".join(f"{skeleton.name} {skeleton.num_joints}" for skeleton in SKELETONS.values())
     if network.num_joints is None:
-        raise ValueError(f"the weights have no joint head; name the skeleton of a new one (--skeleton): {known}")
+        raise ValueError(
+            f"the weights have no joint head; name the skeleton of a new one (--skeleton): {known}"
+        )
     if wanted is None:
         raise ValueError(f"the weights predict {network.num_joints} joints; the skeletons have: {known}")
     raise ValueError(f"the weights predict {network.num_joints} joints, not those of '{wanted}' ({known})")

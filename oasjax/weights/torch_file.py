@@ -188,7 +188,7 @@ def _folder(names: list[str]) -> str:
 
 
 def _is_big_endian(archive: zipfile.ZipFile, name: str, budget: Budget) -> bool:
-    # Before PyTorch 2.1 there was no such entry; practically every machine is little endian.
+    # Older releases wrote no such entry, and practically every machine is little endian.
     order = _small_entry(archive, name, budget) if name in archive.namelist() else b"little"
     if order not in (b"little", b"big"):
         raise DamagedError("an unknown byte order")

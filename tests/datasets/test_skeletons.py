@@ -48,6 +48,7 @@ def test_parts_and_torso_are_the_joints_of_that_name(skeleton):
 
 
 def test_coco_has_the_order_of_its_annotations():
-    names = ("nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow"
-             " left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle")  # fmt: skip
-    assert SKELETONS["coco"].joints == tuple(names.split())
+    sides = [f"{side}_{joint}" for joint in ("eye", "ear") for side in ("left", "right")]
+    limbs = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    sides += [f"{side}_{joint}" for joint in limbs for side in ("left", "right")]
+    assert SKELETONS["coco"].joints == ("nose", *sides)

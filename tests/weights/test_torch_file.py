@@ -199,7 +199,7 @@ def test_bytes_behind_a_legacy_file_do_no_harm(tmp_path):
 
 
 def python_2_checkpoint():
-    """What bearpaw's training code of 2017 saved: old tensors, a Python-2 NumPy score, optimizer state."""
+    """A checkpoint as of 2017: tensors of the first kind, a NumPy score of Python 2, an optimizer's state."""
     rebuild = Name("torch._utils", "_rebuild_tensor")
     size = Call(Name("torch", "Size"), ((2, 3),))
     weight = storage("94117", "FloatStorage", 6, None, location="cuda:0")
