@@ -51,15 +51,15 @@ def run(config: str, batch_size: int, cache: Path) -> Run:
     with tempfile.TemporaryDirectory() as workdir:
         command = [sys.executable, "-m", "oasjax", "train", "--config", config, "--workdir", workdir]
         start = time.perf_counter()
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [*command, *overrides(batch_size)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONUNBUFFERED": "1"},
-        )
-        lines = list(timed_lines(process, start))
-        if process.wait():
+        ) as process:
+            lines = list(timed_lines(process, start))
+        if process.returncode:
             raise RuntimeError("\n".join(line for _, line in lines))
     compilation = next(float(found[1]) for _, line in lines if (found := COMPILED.search(line)))
     steps = [seconds for seconds, line in lines if STEP.match(line)]

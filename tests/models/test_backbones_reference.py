@@ -193,6 +193,7 @@ def test_three_steps_of_the_optimizers_are_those_of_torch(run, optimizer):
     """Steps with the gradients g, -0.5 g, g: the original's g where it is known, and ours."""
     names = [name for name, _ in entries(run.training, f"{optimizer}.step1.")]
     start = {name: run.params[name] for name in names}
+    known = {name: run.training[f"grad.{name}"] for name in names if f"grad.{name}" in run.training}
     chain = optax.chain(OPTIMIZERS[optimizer](), optax.scale_by_learning_rate(LEARNING_RATES[optimizer]))
 
     @jax.jit
@@ -205,9 +206,10 @@ def test_three_steps_of_the_optimizers_are_those_of_torch(run, optimizer):
         return trajectory
 
     ours = steps(start, {name: run.gradients[name] for name in names})
-    given = steps(start, {name: run.training.get(f"grad.{name}", run.gradients[name]) for name in names})
+    given = steps({name: start[name] for name in known}, known)
     for step in range(3):
         for name, expected in entries(run.training, f"{optimizer}.step{step + 1}."):
-            np.testing.assert_allclose(given[step][name], expected, rtol=1e-5, atol=1e-6, err_msg=name)
             moved = np.linalg.norm(expected - start[name])
             assert np.linalg.norm(ours[step][name] - expected) < 2e-2 * moved, name
+            if name in known:
+                np.testing.assert_allclose(given[step][name], expected, rtol=3e-7, atol=1e-7, err_msg=name)
