@@ -28,6 +28,8 @@ def bearpaw_fields(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def bearpaw_rules(fields: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """From our paths to the names of bearpaw/pytorch-pose."""
+
     def residual(match: re.Match) -> str:
         stack, part, level = match.groups()
         # The published levels count from the coarsest; the bottom belongs to it.
@@ -65,6 +67,8 @@ def princeton_fields(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def princeton_rules(fields: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """From our paths to the names of princeton-vl/pytorch_stacked_hourglass."""
+
     def residual(match: re.Match) -> str:
         stack, part, level = match.groups()
         # Each finer level holds the next one as its `low2`; that of the coarsest is the bottom.
