@@ -4,7 +4,6 @@ All contenders get the same input and the same gradient of the output, float32 N
 the kernel. What `oasjax.ops.convolution` does was chosen from this table.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -37,6 +36,10 @@ class Layer(NamedTuple):
     @property
     def geometry(self) -> Geometry:
         return Geometry(self.stride, self.size // 2, 1, self.groups)
+
+    @property
+    def kernel_shape(self) -> tuple[int, int, int, int]:
+        return self.size, self.size, self.inputs // self.groups, self.outputs
 
     @property
     def name(self) -> str:
@@ -74,9 +77,7 @@ def arrays(layer: Layer, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Input and gradient of the output."""
     random = np.random.default_rng(SEED)
     shape = (batch, layer.height, layer.width, layer.inputs)
-    kernel = jax.ShapeDtypeStruct(
-        (layer.size, layer.size, layer.inputs // layer.groups, layer.outputs), jnp.float32
-    )
+    kernel = jax.ShapeDtypeStruct(layer.kernel_shape, jnp.float32)
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     y = jax.eval_shape(partial(convolution, geometry=layer.geometry), x, kernel)
     return random.standard_normal(shape, np.float32), random.standard_normal(y.shape, np.float32)
@@ -89,7 +90,7 @@ Form = Callable[[Layer, jax.Array, jax.Array], jax.Array]
 def _default(layer: Layer, x: jax.Array, bar: jax.Array) -> jax.Array:
     """What JAX derives from `conv_general_dilated`."""
     pad = layer.size // 2
-    kernel = jnp.zeros((layer.size, layer.size, layer.inputs // layer.groups, layer.outputs))
+    kernel = jnp.zeros(layer.kernel_shape)
     forward = partial(
         lax.conv_general_dilated,
         x,
@@ -102,7 +103,7 @@ def _default(layer: Layer, x: jax.Array, bar: jax.Array) -> jax.Array:
 
 
 def _ours(layer: Layer, x: jax.Array, bar: jax.Array) -> jax.Array:
-    kernel = jnp.zeros((layer.size, layer.size, layer.inputs // layer.groups, layer.outputs))
+    kernel = jnp.zeros(layer.kernel_shape)
     return jax.vjp(lambda kernel: convolution(x, kernel, layer.geometry), kernel)[1](bar)[0]
 
 
@@ -146,23 +147,19 @@ def _taps(layer: Layer, x: jax.Array, bar: jax.Array) -> list[jax.Array]:
     ]
 
 
-def _kernel_shape(layer: Layer, taps: jax.Array) -> jax.Array:
-    return taps.reshape(layer.size, layer.size, layer.inputs, layer.outputs)
-
-
 def _tap_products(layer: Layer, x: jax.Array, bar: jax.Array) -> jax.Array:
     """A product for each tap."""
     _only_larger_without_groups(layer)
     columns = bar.reshape(-1, layer.outputs)
     products = [lax.dot_general(tap, columns, (((0,), (0,)), ((), ()))) for tap in _taps(layer, x, bar)]
-    return _kernel_shape(layer, jnp.stack(products))
+    return jnp.stack(products).reshape(layer.kernel_shape)
 
 
 def _tap_products_transposed(layer: Layer, x: jax.Array, bar: jax.Array) -> jax.Array:
     """A product for each tap, with the output's gradient transposed once for all of them."""
     _only_larger_without_groups(layer)
     rows = bar.reshape(-1, layer.outputs).T
-    return _kernel_shape(layer, jnp.stack([(rows @ tap).T for tap in _taps(layer, x, bar)]))
+    return jnp.stack([(rows @ tap).T for tap in _taps(layer, x, bar)]).reshape(layer.kernel_shape)
 
 
 def _by_image(form: Form) -> Form:
@@ -172,8 +169,7 @@ def _by_image(form: Form) -> Form:
         def add(total: jax.Array, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
             return total + form(layer, pair[0][None], pair[1][None]), None
 
-        start = jnp.zeros((layer.size, layer.size, layer.inputs // layer.groups, layer.outputs))
-        return lax.scan(add, start, (x, bar))[0]
+        return lax.scan(add, jnp.zeros(layer.kernel_shape), (x, bar))[0]
 
     return gradient
 
@@ -183,7 +179,7 @@ def _patches(layer: Layer, x: jax.Array, bar: jax.Array) -> jax.Array:
     _only_larger_without_groups(layer)
     patches = jnp.concatenate(_taps(layer, x, bar), axis=-1)
     product = lax.dot_general(patches, bar.reshape(-1, layer.outputs), (((0,), (0,)), ((), ())))
-    return _kernel_shape(layer, product)
+    return product.reshape(layer.kernel_shape)
 
 
 def _by_group(layer: Layer, x: jax.Array, bar: jax.Array) -> jax.Array:
@@ -200,7 +196,7 @@ def _batched_over_groups(layer: Layer, x: jax.Array, bar: jax.Array) -> jax.Arra
         jnp.einsum("ngi,ngo->igo", tap.reshape(-1, layer.groups, layer.inputs // layer.groups), columns)
         for tap in _taps(layer, x, bar)
     ]
-    return jnp.stack(products).reshape(layer.size, layer.size, layer.inputs // layer.groups, layer.outputs)
+    return jnp.stack(products).reshape(layer.kernel_shape)
 
 
 def _jax_contender(name: str, form: Form, only: Mapping[str, Value] = EVERYWHERE) -> Contender:
@@ -220,7 +216,7 @@ def _jax_contender(name: str, form: Form, only: Mapping[str, Value] = EVERYWHERE
 
 def _torch_channels_last(case: Case) -> Built:
     torch = cpu_torch()
-    backward = importlib.import_module("torch").ops.aten.convolution_backward
+    backward = torch.ops.aten.convolution_backward
     layer = LAYERS[case["layer"]]
     x, bar = (torch.from_numpy(a).permute(0, 3, 1, 2) for a in arrays(layer, case["batch"]))
     kernel = torch.zeros(layer.outputs, layer.inputs // layer.groups, layer.size, layer.size)
