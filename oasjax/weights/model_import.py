@@ -32,7 +32,10 @@ from oasjax.weights.torch_file import read_torch_file
 
 TORCH_SUFFIXES = (".pth", ".pt", ".tar")
 # Of the crops that most published weights were trained on.
-INPUT_SIZES_WH = {"mpii": (256, 256), "coco": (192, 256), "lsp": (256, 256)}
+INPUT_SIZES_WH = {
+    "mpii": (256, 256), "lsp": (256, 256),
+    "coco": (192, 256), "crowdpose": (192, 256), "pedestrian": (192, 256),
+}  # fmt: skip
 PADDING = 1.25
 MODEL_FILES = {CARD_FILE, CONFIG_FILE, WEIGHTS_FILE}
 
