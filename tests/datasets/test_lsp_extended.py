@@ -1,4 +1,4 @@
-import importlib.util
+import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -10,11 +10,10 @@ import oasjax.datasets.lsp_extended
 from oasjax.datasets.lsp_extended.annotations import (
     find_folder,
     is_test_number,
-    labelled_box,
     read_people,
+    read_visibility,
 )
 from oasjax.errors import UserError
-from oasjax.input_pipeline.decode import read_image
 
 DUMMY_DATA = Path(oasjax.datasets.lsp_extended.__file__).parent / "dummy_data"
 
@@ -34,7 +33,8 @@ def test_one_line_says_how_many_pictures_are_missing(caplog):
     read_people(DUMMY_DATA, "train")
     [record] = caplog.records
     assert record.getMessage() == (
-        "LSP-extended train: 4 people; 21 of 25 pictures have no file, 0 people have too few labelled joints."
+        "LSP-extended's train split: 4 people; 21 of 25 pictures have no file (im00004.jpg, im00006.jpg, "
+        "im00007.jpg, ...), with 21 people."
     )
 
 
@@ -45,15 +45,20 @@ def test_labels_become_visibility_two_without_occlusion_and_coordinates_stay():
         np.testing.assert_array_equal(person["keypoints"], column[:, :2].astype(np.float32))
         np.testing.assert_array_equal(person["visibility"], np.where(column[:, 2] == 1, 2, 0))
         assert not person["occlusion_known"].any()
-        assert person["example_id"] == position
+        assert person["example_id"] == position and person["person_number"] == -1
+        assert person["image_id"] == f"im{person['image_number']:05d}.jpg"
         assert np.isnan(person["head_size"])
         assert person["area"] == pytest.approx(np.prod(person["bbox_xywh"][2:]), rel=1e-6)
 
 
 def test_the_box_is_a_fifth_larger_than_the_labelled_joints():
-    keypoints = np.array([[10.0, 20.0], [60.0, 40.0], [-900.0, 900.0]])
-    box = labelled_box(keypoints, np.array([True, True, False]))
-    np.testing.assert_allclose(box, [5, 18, 60, 24])
+    joints = scipy.io.loadmat(DUMMY_DATA / "joints.mat")["joints"]
+    for person in read_people(DUMMY_DATA, "test"):
+        column = joints[:, :, person["image_number"] - 1]
+        labelled = column[column[:, 2] == 1, :2]
+        size = labelled.max(0) - labelled.min(0)
+        expected = [*(labelled.min(0) - 0.1 * size), *(1.2 * size)]
+        np.testing.assert_allclose(person["bbox_xywh"], expected, rtol=1e-5)
 
 
 def test_people_with_too_few_labelled_joints_are_left_out(tmp_path, caplog):
@@ -66,21 +71,39 @@ def test_people_with_too_few_labelled_joints_are_left_out(tmp_path, caplog):
     for number in (2, 3, 4):
         (tmp_path / "images" / f"im{number:05d}.jpg").touch()
     assert [person["image_id"] for person in read_people(tmp_path, "train")] == ["im00002.jpg"]
-    assert "2 people have too few labelled joints" in caplog.text
+    assert "2 without a box that has an area (im00003.jpg, im00004.jpg)" in caplog.text
 
 
 def test_another_file_named_joints_mat_is_refused(tmp_path):
     (tmp_path / "images").mkdir()
     path = tmp_path / "joints.mat"
     path.write_text("not a mat file")
-    with pytest.raises(UserError, match=r"joints\.mat is not LSP-extended's"):
+    with pytest.raises(UserError, match=r"joints\.mat is no whole MATLAB file"):
         read_people(tmp_path, "train")
     scipy.io.savemat(path, {"other": np.zeros(3)})
-    with pytest.raises(UserError, match=r"joints\.mat is not LSP-extended's"):
+    with pytest.raises(UserError, match=r"joints\.mat lacks the variable joints"):
         read_people(tmp_path, "train")
     scipy.io.savemat(path, {"joints": np.zeros((3, 14, 2000))})
     with pytest.raises(UserError, match=r"shape \(3, 14, 2000\), expected \(14, 3, N\)"):
         read_people(tmp_path, "train")
+    scipy.io.savemat(path, {"joints": "text"})
+    with pytest.raises(UserError, match="`joints` holds no numbers"):
+        read_people(tmp_path, "train")
+
+
+def test_flags_and_positions_that_cannot_be_are_told_with_the_picture(tmp_path):
+    joints = np.ones((14, 3, 3))
+    joints[2, 2, 1] = 2
+    scipy.io.savemat(tmp_path / "joints.mat", {"joints": joints})
+    with pytest.raises(UserError, match=r"joints\.mat: a joint of picture 2 has a flag"):
+        read_visibility(tmp_path, "train")
+    joints[2, :, 1] = np.nan, 4, 1
+    scipy.io.savemat(tmp_path / "joints.mat", {"joints": joints})
+    with pytest.raises(UserError, match=r"joint 2 \(counted from 0\) of picture 2 is labelled"):
+        read_visibility(tmp_path, "train")
+    joints[2, 2, 1] = 0  # not labelled: the position is junk by definition
+    scipy.io.savemat(tmp_path / "joints.mat", {"joints": joints})
+    assert read_visibility(tmp_path, "train").tolist() == [[2, 2, 0] + [2] * 11, [2] * 14]
 
 
 @pytest.mark.realdata
@@ -99,36 +122,12 @@ def test_the_real_data_are_counted_as_their_files_say(data_dir):
         assert np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all()
 
 
-@pytest.mark.filterwarnings("ignore")  # TFDS uses what others have deprecated.
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed")
-def test_the_builder_prepares_what_the_annotations_say(tmp_path):
-    import tensorflow_datasets as tfds
-
-    from oasjax.datasets.lsp_extended.lsp_extended_dataset_builder import Builder
-
-    builder = Builder(data_dir=tmp_path, file_format="array_record")
-    assert builder.name == "lsp_extended"
-    assert "Johnson" in builder.info.citation and "Leeds Sports Pose" in builder.info.description
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=DUMMY_DATA))
-    ids = {}
-    for split in ("train", "test"):
-        people = read_people(DUMMY_DATA, split)
-        assert builder.info.splits[split].num_examples == len(people)
-        # Through TensorFlow, decoded, as any user of TFDS reads it.
-        for person, example in zip(people, builder.as_data_source(split), strict=True):
-            np.testing.assert_array_equal(example["image"], read_image(person["image_path"]))
-            for key in set(person) - {"image_path", "image_id"}:
-                np.testing.assert_array_equal(example[key], person[key], err_msg=key)
-        ids[split] = {example["image_id"].decode() for example in builder.as_data_source(split)}
-    assert not ids["train"] & ids["test"]
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed")
-def test_the_builder_names_the_files_to_get_when_there_is_no_folder(tmp_path):
-    from oasjax.datasets.lsp_extended.lsp_extended_dataset_builder import Builder
-
-    for word in ("joints.mat", "images/im00001.jpg"):
-        assert word in Builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-    with pytest.raises(AssertionError, match=r"joints\.mat"):
-        Builder(data_dir=tmp_path).download_and_prepare()
+@pytest.mark.realdata
+def test_the_real_file_labels_as_many_joints_as_published(data_dir):
+    path = find_folder(data_dir) / "joints.mat"
+    flags = scipy.io.loadmat(path)["joints"][:, 2]
+    counts = {split: (read_visibility(path.parent, split) > 0).sum() for split in ("train", "test")}
+    is_test = np.arange(1, flags.shape[1] + 1) % 25 == 1
+    assert counts == {"train": flags[:, ~is_test].sum(), "test": flags[:, is_test].sum()}
+    if hashlib.sha256(path.read_bytes()).hexdigest().startswith("cc66465117888d9f"):
+        assert sum(counts.values()) == 123_213

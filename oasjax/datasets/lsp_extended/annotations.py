@@ -6,22 +6,27 @@ always outside the picture). Nothing is said about occlusion, so a labelled join
 visibility 2 with `occlusion_known` False.
 """
 
-import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import scipy.io
-import scipy.io.matlab
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int, Int8
 
+from oasjax.datasets.leeds_joints import check_flags, read_joints
+from oasjax.datasets.person_records import (
+    PeopleOfSplit,
+    check_labelled_positions,
+    labelled_box,
+    person_record,
+    usable_people,
+)
+from oasjax.datasets.skeletons import LSP
 from oasjax.errors import UserError
 
-_LOG = logging.getLogger(__name__)
-_TEST_EVERY = 25
-_BOX_GROWTH = 1.2
-
+SKELETON = LSP
+SPLITS = ("train", "test")
 LAYOUT = "joints.mat and images/im00001.jpg, images/im00002.jpg, ... (as many as there are)"
+
+_TEST_EVERY = 25
 
 
 def find_folder(data_dir: str | Path) -> Path:
@@ -46,23 +51,14 @@ def is_test_number(number: int) -> bool:
     return number % _TEST_EVERY == 1
 
 
-def labelled_box(
-    keypoints: Float[np.ndarray, "k 2"], labelled: Bool[np.ndarray, "k"]
-) -> Float[np.ndarray, "4"]:
-    """Box (left, top, width, height) about the labelled joints, enlarged by 20 % about its centre.
-
-    LSP-extended gives no boxes. Joints lie inside the body: a tenth on each side makes room for the
-    rest of it. NaN where no joint is labelled.
-    """
-    if not labelled.any():
-        return np.full(4, np.nan, np.float32)
-    low, high = keypoints[labelled].min(0), keypoints[labelled].max(0)
-    size = (high - low) * _BOX_GROWTH
-    return np.concatenate([(low + high - size) / 2, size]).astype(np.float32)
+def read_visibility(folder: Path, split: str) -> Int8[np.ndarray, "n 14"]:
+    """Visibility of everybody of a split as annotated, with or without a picture."""
+    joints = _read_joints(folder / "joints.mat")
+    return _visibility(joints)[_numbers(joints, split) - 1]
 
 
-def read_people(folder: Path, split: str) -> list[dict[str, Any]]:
-    """The people of one split by picture number: records with `image_path` in place of `image`.
+def read_people(folder: Path, split: str) -> PeopleOfSplit:
+    """The people of one split by picture number, as `person_records` describes them.
 
     Only pictures that exist count; people whose labelled joints span no area cannot be cut out and
     are left out. One log line says how many of each there are.
@@ -75,57 +71,41 @@ def read_people(folder: Path, split: str) -> list[dict[str, Any]]:
         UserError: joints.mat is no such file, or the split has no picture.
     """
     joints = _read_joints(folder / "joints.mat")
-    numbers = [n for n in range(1, joints.shape[2] + 1) if is_test_number(n) == (split == "test")]
-    existing = {path.name for path in (folder / "images").iterdir()}
-    people: list[dict[str, Any]] = []
-    missing, without_box = 0, 0
-    for number in numbers:
-        name = f"im{number:05d}.jpg"
-        if name not in existing:
-            missing += 1
-            continue
-        keypoints, flag = joints[:, :2, number - 1], joints[:, 2, number - 1]
-        bbox_xywh = labelled_box(keypoints, flag == 1)
-        if not (bbox_xywh[2:] > 0).all():
-            without_box += 1
-            continue
-        people.append(
-            {
-                "image_path": str(folder / "images" / name),
-                "keypoints": keypoints.astype(np.float32),
-                "visibility": np.where(flag == 1, 2, 0).astype(np.int8),
-                "occlusion_known": np.zeros(len(flag), np.bool_),
-                "bbox_xywh": bbox_xywh,
-                "head_size": np.float32(np.nan),
-                "area": np.float32(bbox_xywh[2] * bbox_xywh[3]),
-                "example_id": len(people),
-                "image_id": name,
-            }
+    visibility = _visibility(joints)
+    candidates = []
+    for number in _numbers(joints, split).tolist():
+        keypoints, labelled = joints[:, :2, number - 1], visibility[number - 1] > 0
+        box = labelled_box(keypoints, labelled)
+        candidates.append(
+            person_record(
+                image_id=f"im{number:05d}.jpg",
+                keypoints=keypoints,
+                visibility=visibility[number - 1],
+                occlusion_known=np.zeros(LSP.num_joints, np.bool_),
+                bbox_xywh=box,
+                area=float(box[2] * box[3]),
+                image_number=number,
+            )
         )
-    if not people:
-        raise UserError(
-            f"No picture of LSP-extended's {split} split in {folder / 'images'}: expected "
-            f"{LAYOUT}. Check the folder that --config.data.data_dir names."
-        )
-    _LOG.warning(
-        "LSP-extended %s: %d people; %d of %d pictures have no file, "
-        "%d people have too few labelled joints.",
-        split, len(people), missing, len(numbers), without_box,
-    )  # fmt: skip
-    return people
+    names = [candidate["image_id"] for candidate in candidates]
+    return usable_people(f"LSP-extended's {split} split", candidates, folder / "images", names, LAYOUT)
 
 
 def _read_joints(path: Path) -> Float[np.ndarray, "14 3 n"]:
-    try:
-        joints = scipy.io.loadmat(path)["joints"]
-    except (
-        scipy.io.matlab.MatReadError, KeyError, ValueError, TypeError, OSError, NotImplementedError
-    ) as error:  # fmt: skip
-        raise UserError(
-            f"{path} is not LSP-extended's joints.mat ({type(error).__name__}: {error}). Fetch it again."
-        ) from None
-    if joints.ndim != 3 or joints.shape[:2] != (14, 3):
-        raise UserError(
-            f"{path}: `joints` has shape {joints.shape}, expected (14, 3, N). Is this another data set?"
-        )
+    joints = read_joints(path, (LSP.num_joints, 3))
+    check_flags(path, joints[:, 2])
+    names = [f"picture {number}" for number in range(1, joints.shape[2] + 1)]
+    check_labelled_positions(path, joints[:, :2].transpose(2, 0, 1), joints[:, 2].T == 1, names)
     return joints
+
+
+def _visibility(joints: Float[np.ndarray, "14 3 n"]) -> Int8[np.ndarray, "n 14"]:
+    return np.where(joints[:, 2].T == 1, 2, 0).astype(np.int8)
+
+
+def _numbers(joints: Float[np.ndarray, "14 3 n"], split: str) -> Int[np.ndarray, "m"]:
+    """Picture numbers of a split, from 1."""
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
+    numbers = range(1, joints.shape[2] + 1)
+    return np.array([n for n in numbers if is_test_number(n) == (split == "test")], np.int64)

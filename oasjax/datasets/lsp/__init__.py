@@ -1,0 +1,1 @@
+"""LSP: sports pictures with 14 joints, all labelled, occlusion marked."""
