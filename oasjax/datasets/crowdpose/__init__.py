@@ -1,0 +1,1 @@
+"""CrowdPose: people in crowds with 14 joints, occluded or visible, without masks."""

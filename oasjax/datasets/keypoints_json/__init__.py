@@ -1,0 +1,1 @@
+"""People's own pictures, annotated in COCO's form with joints of any kind."""
