@@ -2,7 +2,7 @@
 
 The reading is the same everywhere: the person's right side is orange, the left side blue, the
 middle white; a visible joint is a filled disc, a hidden one a hollow ring; a limb with a hidden end
-is dashed.
+is dashed. A joint of which nobody knows whether it is hidden is a square.
 Every function returns a new picture (uint8 RGB, (H, W, 3)) and leaves its input as it was.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from oasjax.datasets.skeletons import Skeleton
+from oasjax.datasets.skeletons import Skeleton, plain_name
 
 RIGHT_COLOUR = (255, 133, 27)
 LEFT_COLOUR = (46, 164, 255)
@@ -65,6 +65,7 @@ def draw_person(
     hidden: Bool[np.ndarray, "k"],
     skeleton: Skeleton,
     bbox_xywh: Float[np.ndarray, "4"] | None = None,
+    unknown: Bool[np.ndarray, "k"] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Draw one skeleton.
 
@@ -75,6 +76,7 @@ def draw_person(
         hidden: True draws the joint hollow and its limbs dashed.
         skeleton: limbs and, by the joints' names, sides.
         bbox_xywh: a box to draw as well.
+        unknown: True draws the joint as a square, whatever `hidden` says.
     """
     canvas = picture.copy()
     drawn = np.isfinite(keypoints).all(axis=-1)
@@ -91,13 +93,16 @@ def draw_person(
             _draw_limb(canvas, points[a], points[b], colour, width, dashed, thickness)
     for joint in np.flatnonzero(drawn):
         colour = joint_colour(skeleton, int(joint))
-        _draw_joint(canvas, points[joint], colour, thickness, bool(hidden[joint]))
+        if unknown is not None and unknown[joint]:
+            _draw_square(canvas, points[joint], colour, thickness)
+        else:
+            _draw_joint(canvas, points[joint], colour, thickness, bool(hidden[joint]))
     return canvas
 
 
 def joint_colour(skeleton: Skeleton, joint: int) -> tuple[int, int, int]:
     """Colour of the side that the joint's name gives."""
-    name = skeleton.joints[joint]
+    name = plain_name(skeleton.joints[joint])
     if name.startswith("right_"):
         return RIGHT_COLOUR
     return LEFT_COLOUR if name.startswith("left_") else CENTRE_COLOUR
@@ -131,28 +136,34 @@ def occlusion_heat(
     return np.round(blended).astype(np.uint8)
 
 
-def legend(width: int, occlusion: bool = True) -> UInt8[np.ndarray, "h w 3"]:
-    """A strip `width` pixels wide that explains the signs, in two rows where it is narrow.
+def legend(width: int, occlusion: bool = True, unknown: bool = False) -> UInt8[np.ndarray, "h w 3"]:
+    """A strip `width` pixels wide that explains the signs, in rows of two where it is narrow.
 
     Args:
         occlusion: explain visible and hidden joints as well.
+        unknown: explain joints of unknown occlusion as well.
     """
     font = _font(14)
-    entries = [("right", RIGHT_COLOUR, False), ("left", LEFT_COLOUR, False)]
+    entries = [("right", RIGHT_COLOUR), ("left", LEFT_COLOUR)]
     if occlusion:
-        entries += [("visible", CENTRE_COLOUR, False), ("hidden", CENTRE_COLOUR, True)]
-    columns = len(entries) if width >= 400 else 2
+        entries += [("visible", CENTRE_COLOUR), ("hidden", CENTRE_COLOUR)]
+    if unknown:
+        entries += [("unknown", CENTRE_COLOUR)]
+    columns = len(entries) if width >= 120 * len(entries) - 80 else 2
     cell_width, row_height = max(1, width // columns), 26
     rows = -(-len(entries) // columns)
     strip = np.full((rows * row_height, width, 3), OUTLINE_COLOUR, np.uint8)
-    for n, (_, colour, hidden) in enumerate(entries):
+    for n, (text, colour) in enumerate(entries):
         left, middle = (n % columns) * cell_width + 10.0, (n // columns + 0.5) * row_height - 0.5
         start, end = np.array([left, middle]), np.array([left + 28.0, middle])
-        _draw_limb(strip, start, end, colour, 3, hidden, 3)
-        _draw_joint(strip, end, colour, 3, hidden)
+        _draw_limb(strip, start, end, colour, 3, text == "hidden", 3)
+        if text == "unknown":
+            _draw_square(strip, end, colour, 3)
+        else:
+            _draw_joint(strip, end, colour, 3, text == "hidden")
     image = Image.fromarray(strip)
     pen = ImageDraw.Draw(image)
-    for n, (text, colour, _) in enumerate(entries):
+    for n, (text, colour) in enumerate(entries):
         place = ((n % columns) * cell_width + 52, (n // columns + 0.5) * row_height)
         pen.text(place, text, fill=colour, font=font, anchor="lm")
     return np.asarray(image)
@@ -279,6 +290,16 @@ def _draw_joint(
     else:
         circle(radius + rim, OUTLINE_COLOUR, cv2.FILLED)
         circle(radius, colour, cv2.FILLED)
+
+
+def _draw_square(
+    canvas: np.ndarray, point: Float[np.ndarray, "2"], colour: tuple[int, int, int], thickness: int
+) -> None:
+    half, rim = 1.1 * thickness + 0.5, _rim(thickness)
+    for half_px, fill in ((half + rim, OUTLINE_COLOUR), (half, colour)):
+        cv2.rectangle(
+            canvas, _fixed(point - half_px), _fixed(point + half_px), fill, cv2.FILLED, cv2.LINE_AA, _SHIFT
+        )
 
 
 def _draw_box(canvas: np.ndarray, bbox_xywh: Float[np.ndarray, "4"], thickness: int) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from oasjax.datasets.skeletons import SKELETONS, Skeleton
+from oasjax.datasets.skeletons import Skeleton
 from oasjax.errors import UserError
 from oasjax.inference.boxes import PersonBox
 from oasjax.inference.results import ImageResult, PersonResult
 from oasjax.input_pipeline.crop import CropConfig, crop_example
 from oasjax.input_pipeline.decode import read_image
 from oasjax.ops.affine import apply_affine
+from oasjax.training.skeleton import read_skeleton
 from oasjax.weights.model_folder import CONFIG_FILE, WEIGHTS_FILE, load_model, read_config
 
 Picture = UInt8[np.ndarray, "h w 3"] | str | Path
@@ -131,7 +132,8 @@ class Predictor:
         output = {name: np.asarray(value) for name, value in self.predict_fn(images).items()}
         for n, crop in enumerate(crops):
             row = {name: values[n] for name, values in output.items()}
-            keypoints, scores, occlusion = row["keypoints"], row["scores"], row.get("occlusion")
+            keypoints, occlusion = row["keypoints"], row.get("occlusion")
+            scores = np.clip(row["scores"], 0.0, 1.0)
             if not all(np.isfinite(row[name]).all() for name in row.keys() - {"occlusion_map"}):
                 raise UserError(
                     f"the model {self.model_name!r} gave values that are not finite; its weights "
@@ -190,7 +192,7 @@ def load(path: str | Path, batch_size: int = 8) -> Predictor:
 def _read_settings(config: Mapping[str, Any], file: Path) -> tuple[Skeleton, CropConfig, str]:
     """Skeleton, crop and model name from a configuration; UserError names what is missing."""
     try:
-        name, skeleton_name = config["model"]["name"], config["skeleton"]
+        name, skeleton = config["model"]["name"], config["skeleton"]
         width, height = config["data"]["input_size_wh"]
         padding = config["data"]["padding"]
         crop = CropConfig(input_size_wh=(int(width), int(height)), padding=float(padding))
@@ -198,10 +200,10 @@ def _read_settings(config: Mapping[str, Any], file: Path) -> tuple[Skeleton, Cro
         raise UserError(f"{file} lacks the entry {error}") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"{file} has an entry of the wrong type ({error})") from error
-    if not isinstance(skeleton_name, str) or skeleton_name not in SKELETONS:
-        choices = ", ".join(SKELETONS)
-        raise UserError(f"{file}: unknown skeleton {skeleton_name!r}; there are: {choices}")
-    return SKELETONS[skeleton_name], crop, str(name)
+    try:
+        return read_skeleton(skeleton), crop, str(name)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error
 
 
 @dataclass(frozen=True)

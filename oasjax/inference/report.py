@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from oasjax.datasets.skeletons import Skeleton
 from oasjax.evaluation.pck import SPLITS, Metrics
-from oasjax.evaluation.table import metric_names
+from oasjax.evaluation.table import FRACTIONS, metric_names, splits_of
 from oasjax.inference.drawing import (
     CENTRE_COLOUR,
     HEAT_COLOUR,
@@ -37,6 +37,10 @@ from oasjax.inference.report_style import STYLE
 RESULTS = {"mean_pose": "mean pose", "before": "before training", "after": "after training"}
 PICTURE_PX = 320
 JPEG_QUALITY = 90
+SCORES_REMARK = (
+    "On held-out people: pckh and pck are the percentage of joints found; keypoints and occlusion are "
+    "fractions between 0 and 1."
+)
 NOTE = (
     "This is a toy: a small network trained for a short time. The figures show that the code "
     "learns; they say nothing about a full model and cannot be compared with published results. "
@@ -79,7 +83,7 @@ def write_report(
     Args:
         path: the HTML file; its folder must exist.
         title: headline.
-        metrics: any of `mean_pose`, `before`, `after` as {split: {metric: {part: percent}}}, and
+        metrics: any of `mean_pose`, `before`, `after` as {split: {metric: {part: value}}}, and
             `data` (a dict, or a dict of dicts, of numbers about the data). Another name that holds
             such results again (a second test set) gets a table of its own.
         history: one dict per logged step with `step` and scalars; each scalar gets a panel.
@@ -97,7 +101,7 @@ def write_report(
     sections = [
         f"<header><h1>{escape(title)}</h1><pre class=command><code>{escape(command)}</code></pre></header>",
         _tiles(metrics),
-        _section("Scores", _score_tables(metrics), "Percent of joints found, on held-out people."),
+        _section("Scores", _score_tables(metrics), SCORES_REMARK),
         *(
             _section(f"Scores: {name.replace('_', ' ')}", _score_tables(value))
             for name, value in other_sets.items()
@@ -190,19 +194,22 @@ def _section(heading: str, body: str, remark: str = "") -> str:
 
 
 def _tiles(metrics: Mapping[str, Any]) -> str:
-    """The mean over the joints of each split after training, beside the mean pose."""
+    """The first metric's mean (or its first part, AP) of each split after training, beside the mean pose."""
     after: Metrics = metrics.get("after") or {}
     floor: Metrics = metrics.get("mean_pose") or {}
     names = metric_names({"after": after})
     if not names:
         return ""
-    tiles = []
-    for split in SPLITS:
-        value, base = (_part(m, split, names[0], "mean") for m in (after, floor))
-        beside = f"mean pose {_percent(base)}" if base is not None else "&nbsp;"
+    metric, tiles = names[0], []
+    parts = after["all"][metric]
+    part = "mean" if "mean" in parts else next(iter(parts))
+    name = metric if part == "mean" else f"{metric} {part}"
+    for split in splits_of(metric):
+        value, base = (_part(scores, split, metric, part) for scores in (after, floor))
+        beside = f"mean pose {_cell(base, metric)}" if base is not None else "&nbsp;"
         tiles.append(
-            f"<div class=tile><span>{split} joints</span><strong>{_percent(value)}</strong>"
-            f"<span>{escape(names[0])} &middot; {beside}</span></div>"
+            f"<div class=tile><span>{split} joints</span><strong>{_cell(value, metric)}</strong>"
+            f"<span>{escape(name)} &middot; {beside}</span></div>"
         )
     return f"<div class=tiles>{''.join(tiles)}</div>"
 
@@ -211,8 +218,11 @@ def _part(metrics: Metrics, split: str, metric: str, part: str) -> float | int |
     return ((metrics.get(split) or {}).get(metric) or {}).get(part)
 
 
-def _percent(value: float | int | None) -> str:
-    return "&ndash;" if value is None else f"{value:.1f}"
+def _cell(value: float | int | None, metric: str) -> str:
+    """A value of a metric: fractions with three decimals, percents with one, counts with none."""
+    if value is None:
+        return "&ndash;"
+    return str(value) if isinstance(value, int) else f"{value:.{3 if metric in FRACTIONS else 1}f}"
 
 
 def _score_tables(metrics: Mapping[str, Any]) -> str:
@@ -232,12 +242,12 @@ def _score_table(results: Mapping[str, Metrics], metric: str) -> str:
     )
     head = "".join(f"<th>{escape(part.replace('_', ' '))}</th>" for part in parts)
     rows = []
-    for split in SPLITS:
+    for split in splits_of(metric):
         for n, (name, metrics) in enumerate(results.items()):
             first = f"<th rowspan={len(results)} scope=rowgroup>{split}</th>" if n == 0 else ""
             cells = "".join(
                 f"<td{' class=mean' if part == 'mean' else ''}>"
-                f"{_percent(_part(metrics, split, metric, part))}</td>"
+                f"{_cell(_part(metrics, split, metric, part), metric)}</td>"
                 for part in parts
             )
             strong = " class=after" if name == RESULTS["after"] else ""

@@ -13,7 +13,7 @@ The JSON of `oasjax predict` (`predictions.json`), stable:
            "keypoints": [
              {"name": str,            the skeleton's name of the joint, e.g. "left_wrist"
               "x": float, "y": float, pixels of the picture, pixel centres at integers, y down
-              "score": float,         height of the heatmap's peak
+              "score": float,         height of the heatmap's peak, clipped to [0, 1]
               "occlusion": float      0 visible ... 1 hidden; null where the model has no occlusion head
              }, ...]}, ...]}, ...]}
 
@@ -37,7 +37,7 @@ class PersonResult:
         bbox_xywh: the box in image pixels that the crop was made from.
         score: the box's score times the mean of the joints' scores.
         keypoints: joints in image pixels.
-        scores: heights of the joints' heatmap peaks.
+        scores: heights of the joints' heatmap peaks, clipped to [0, 1].
         occlusion: 0 visible ... 1 hidden, per joint; None from a model without an occlusion head.
         occlusion_map: the predicted map over the crop, in [0, 1]; None from a model that predicts none.
         crop_to_image: takes crop pixels to image pixels.

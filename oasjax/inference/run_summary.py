@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int8
 
 from oasjax.codecs import heatmap, occlusion_map
-from oasjax.datasets.skeletons import SKELETONS, Skeleton
+from oasjax.datasets.skeletons import Skeleton
 from oasjax.evaluation.table import score_table
 from oasjax.inference.drawing import enlarge_points, grid
 from oasjax.inference.report import ExamplePerson, person_pictures, write_report
@@ -18,11 +18,19 @@ from oasjax.input_pipeline.batching import Source
 from oasjax.input_pipeline.crop import CropConfig, crop_example
 from oasjax.training.history import read_history
 from oasjax.training.loop import Result
+from oasjax.training.skeleton import read_skeleton
 from oasjax.training.workdir import plain
 from oasjax.weights.model_folder import save_model
 
 NUM_PEOPLE = 18
 DISPLAY_PX = 320
+# Where scores stand in `metrics.json`, and what stands above their tables.
+TEST_TITLES = {
+    "": "",
+    "pasted": "with pasted occluders",
+    "test": "the test split",
+    "test_pasted": "the test split, with pasted occluders",
+}
 
 
 def example_people(
@@ -84,13 +92,14 @@ def true_occlusion_maps(
     return np.asarray(occlusion_map.encode(drawn, jnp.asarray(hidden)))[..., 0]
 
 
-def write_run_summary(workdir: Path, config: Any, result: Result, command: str) -> str:
+def write_run_summary(workdir: Path, result: Result, command: str) -> str:
     """Write `overlays/`, `model/` and `report.html` into the workdir.
 
     Returns:
         The score table and the report's path, to print.
     """
-    skeleton = SKELETONS[config["skeleton"]]
+    config = result.config
+    skeleton = read_skeleton(config.skeleton)
     test_set = config["eval"]["test_sets"][-1]
     people = example_people(result.test_rows[test_set], result.test_source, config)
     write_overlays(workdir / "overlays", people, skeleton)
@@ -101,7 +110,7 @@ def write_run_summary(workdir: Path, config: Any, result: Result, command: str) 
             "model_state": {"net": result.state.model_state["net"]},
         },
         plain(config),
-        card(config, result.metrics, command),
+        card(config, skeleton, result.metrics, command),
     )
     report = write_report(
         workdir / "report.html",
@@ -119,11 +128,11 @@ def write_run_summary(workdir: Path, config: Any, result: Result, command: str) 
 def tables(metrics: dict[str, Any]) -> str:
     """All score tables of a `metrics.json` as text."""
     blocks = []
-    for name, results in {"": metrics, "pasted": metrics.get("pasted")}.items():
-        if results and "after" in results:
-            title = f"with {name} occluders\n" if name else ""
+    for name, title in TEST_TITLES.items():
+        results = metrics.get(name, {}) if name else metrics
+        if "after" in results:
             shown = {key: results[key] for key in ("mean_pose", "before", "after") if key in results}
-            blocks.append(title + score_table(shown))
+            blocks.append(f"{title}\n{score_table(shown)}".lstrip())
     return "\n\n".join(blocks)
 
 
@@ -136,11 +145,12 @@ def write_overlays(folder: Path, people: list[ExamplePerson], skeleton: Skeleton
         write_png(folder / f"{number:03}.png", strip)
 
 
-def card(config: Any, metrics: dict[str, Any], command: str) -> str:
+def card(config: Any, skeleton: Skeleton, metrics: dict[str, Any], command: str) -> str:
     """The model folder's `card.md`: what it is, how it was made, what it scores."""
     return (
-        f"# {config['task']} ({config['model']['name']}), joints of {config['skeleton']}\n\n"
+        f"# {config['task']} ({config['model']['name']}), joints of {skeleton.name}\n\n"
         f"Trained on {config['data']['name']} for {config['train']['num_steps']} steps of"
         f" {config['train']['batch_size']} people, seed {config['seed']}:\n\n    {command}\n\n"
-        f"Scores on held-out people in percent:\n\n```\n{tables(metrics)}\n```\n"
+        "Scores on held-out people, in percent (keypoints and occlusion: fractions):\n\n"
+        f"```\n{tables(metrics)}\n```\n"
     )

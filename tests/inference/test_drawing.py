@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from oasjax.inference.drawing import (
     enlarge_points,
     grid,
     hidden_joints,
+    joint_colour,
     legend,
     limb_colour,
     occlusion_heat,
@@ -95,6 +98,20 @@ def test_the_box_is_drawn_where_it_is_and_a_broken_one_is_not():
     np.testing.assert_array_equal(nothing, GREY)
 
 
+def test_a_joint_of_unknown_occlusion_is_a_square_even_where_it_is_marked_hidden():
+    unknown = hidden("left_wrist")
+    drawn = draw_person(GREY, only(left_wrist=(150.0, 80.0)), unknown, MPII, unknown=unknown)
+    (top, left), (bottom, right) = changed(drawn).min(axis=0), changed(drawn).max(axis=0)
+    filled = (drawn[top : bottom + 1, left : right + 1] != 90).any(-1)
+    assert filled.mean() > 0.95 and bottom - top == right - left
+    assert tuple(drawn[80, 150]) == LEFT_COLOUR
+
+
+def test_sides_are_known_by_other_spellings_of_a_joint_too():
+    skeleton = replace(LSP, joints=("RAnkle", "wrist_l", *LSP.joints[2:]))
+    assert (joint_colour(skeleton, 0), joint_colour(skeleton, 1)) == (RIGHT_COLOUR, LEFT_COLOUR)
+
+
 def test_limbs_between_two_sides_are_neutral():
     right_hip, left_hip, neck, right_shoulder = 2, 3, 12, 8
     assert limb_colour(LSP, right_hip, left_hip) == CENTRE_COLOUR
@@ -154,6 +171,12 @@ def test_a_legend_without_occlusion_explains_the_sides_alone():
         assert (full == colour).all(-1).any()
         assert (sides == colour).all(-1).any() == is_there
     assert legend(100, occlusion=False).shape == (26, 100, 3)
+
+
+def test_a_legend_explains_unknown_joints_when_asked_to():
+    without, strip = legend(800), legend(800, unknown=True)
+    assert strip.shape == without.shape and (strip[:, 640:] != without[:, 640:]).any()
+    assert legend(300, unknown=True).shape == (78, 300, 3)
 
 
 @pytest.mark.parametrize("width", [40, 200, 800])

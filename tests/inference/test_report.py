@@ -93,6 +93,18 @@ def test_a_second_test_set_has_a_table_of_its_own(tmp_path):
     assert page.count("<thead>") == 3 and "Scores: pasted joints" in page and "17.5" in page
 
 
+def test_fractions_stand_beside_percents_and_a_tile_shows_the_first_metric(tmp_path):
+    parts = {"AP": 0.71234, "AP50": None}
+    after = {split: {"keypoints": dict(parts)} for split in ("all", "visible", "occluded")}
+    after["all"]["occlusion"] = {"auroc": 0.87654, "joints": 321}
+    page = write(tmp_path, metrics={"after": after, "mean_pose": scores(22.0)})
+    assert "keypoints AP" in page and page.count("0.712") == 3 + 3
+    assert "0.877" in page and "<td>321</td>" in page and "22.0" in page
+    # Visible and occluded joints are what calibration tells apart: it has one group of lines.
+    table = page[page.index("<th>occlusion</th>") :]
+    assert table[: table.index("</table>")].count("scope=rowgroup") == 1
+
+
 def test_a_report_without_history_people_or_scores_is_still_a_page(tmp_path):
     page = write(tmp_path, history=[], people=[], metrics={})
     assert "A &amp; B" in page and "data:image" not in page and "<table" not in page
