@@ -21,7 +21,7 @@ ALLOWED = {
     "losses": {"ops"},
     "models": {"ops", "codecs"},
     "augmentation": {"ops", "codecs", "datasets.skeletons"},
-    "evaluation": {"ops", "codecs", "datasets.skeletons"},
+    "evaluation": {"ops", "codecs", "datasets.skeletons", "datasets.mat_file"},
     "datasets": {"ops", "input_pipeline"},
     "input_pipeline": {"ops", "datasets"},
     "weights": {"ops", "models", "datasets.skeletons", "config_sections"},

@@ -2,6 +2,8 @@
 
 import importlib
 import time
+import tracemalloc
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -42,6 +44,19 @@ def check_memory(temp_bytes: float) -> None:
     """
     if temp_bytes > MOST_TEMP_BYTES:
         raise Skip(f"needs {temp_bytes / 1e9:.1f} GB of temporary memory, above {MOST_TEMP_BYTES / 1e9:g}")
+
+
+def peak_bytes(call: Callable[[], Any]) -> int:
+    """Most memory that a call holds at one time besides what was there before: numpy's and Python's.
+
+    For what runs on the host without a compiler; the call is slowed down, so it is not one that is timed.
+    """
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def peer(module: str) -> ModuleType:

@@ -41,7 +41,8 @@ class Built:
     Attributes:
         run: what is timed; returns when its result is there.
         outputs: picks from that result what is compared with the reference.
-        compile_seconds, temp_bytes: of the compiler, where there is one.
+        compile_seconds: of the compiler, where there is one.
+        temp_bytes: memory that a run takes besides its arguments.
     """
 
     run: Callable[[], Any]

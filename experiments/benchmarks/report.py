@@ -11,7 +11,7 @@ from experiments.benchmarks.suite import Suite, Target
 
 _GRIDS: dict[str, Callable[[Row], float | None]] = {
     "Milliseconds, medians": lambda row: row.median and row.median * 1e3,
-    "Temporary megabytes of the compiled program": lambda row: row.temp_bytes and row.temp_bytes / 1e6,
+    "Temporary megabytes": lambda row: row.temp_bytes and row.temp_bytes / 1e6,
     "Seconds to trace and compile": lambda row: row.compile_seconds,
 }
 
@@ -29,7 +29,7 @@ def markdown(suite: Suite, rows: Sequence[Row], environment: Mapping[str, Any], 
         parts += [f"**{suite.label(case)}**", table]
     if suite.targets:
         parts.append(_target_table(suite, rows))
-    for title, value in _GRIDS.items():
+    for title, value in _grids(suite, rows).items():
         tables = [
             _grid_table(suite, panel, [row for row in rows if within(row.case, panel)], value)
             for panel in _combinations(cases, suite.panels)
@@ -37,6 +37,15 @@ def markdown(suite: Suite, rows: Sequence[Row], environment: Mapping[str, Any], 
         parts += [f"<details><summary>{title}</summary>", *tables, "</details>"]
     parts += ["**Not measured**", _missing(suite, rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def _grids(suite: Suite, rows: Sequence[Row]) -> dict[str, Callable[[Row], float | None]]:
+    """Those that there is a value for."""
+    grids = dict(_GRIDS)
+    if suite.rate is not None:
+        a_call = suite.rate.a_call
+        grids = {suite.rate.title: lambda row: row.median and a_call / row.median} | grids
+    return {title: value for title, value in grids.items() if any(value(row) is not None for row in rows)}
 
 
 def _hardware(environment: Mapping[str, Any]) -> str:

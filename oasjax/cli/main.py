@@ -6,11 +6,13 @@ None` (None is exit code 0); the first line of its docstring stands above its he
 `--config` argument also takes `--config.a.b=value`; these arrive as typed in `args.overrides`.
 
 Exit codes: 0 done, 1 a failure of ours (with a stack trace), 2 a mistake of the user's (one line),
-130 interrupted.
+130 interrupted, 141 nobody reads what is printed any more (`oasjax models | head -1`).
 """
 
 import argparse
 import importlib
+import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +22,8 @@ from oasjax.errors import UserError
 VERBS = {
     "train": ("oasjax.cli.train", "train a model; the same command resumes"),
     "evaluate": ("oasjax.cli.evaluate", "evaluate the latest good checkpoint of a workdir"),
+    "check-data": ("oasjax.cli.check_data", "count what a data folder holds, find broken files, draw people"),
+    "score": ("oasjax.cli.score", "score a file of predictions from anywhere"),
     "predict": ("oasjax.cli.predict", "find the joints of people in pictures"),
     "import-weights": ("oasjax.cli.import_weights", "published PyTorch weights to a model folder"),
     "models": ("oasjax.cli.models", "list the papers' models: parameters, multiply-adds, printed figures"),
@@ -32,13 +36,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs `oasjax` with these arguments (default: the process's own); returns the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _dispatch(argv)
+        return _dispatch_and_flush(argv)
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        # The interpreter flushes once more at its end, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except UserError as error:
         print("oasjax:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("oasjax: interrupted", file=sys.stderr)
         return 130
+
+
+def _dispatch_and_flush(argv: list[str]) -> int:
+    """What is printed leaves here, not when the interpreter ends: nobody could catch the error there."""
+    try:
+        code = _dispatch(argv)
+    except SystemExit:  # argparse has printed a help text
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that its reader has closed."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _dispatch(argv: list[str]) -> int:

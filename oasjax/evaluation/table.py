@@ -5,6 +5,11 @@ from collections.abc import Mapping
 from oasjax.evaluation.pck import SPLITS, Metrics
 
 COUNT_METRIC = "people_left_out"
+# Everything else is in percent.
+FRACTIONS = frozenset({"keypoints", "occlusion"})
+# Visible and occluded are what it tells apart.
+UNSPLIT = frozenset({"occlusion"})
+_SHORT_NAMES = {"mean_unweighted": "plain mean"}
 
 
 def metric_names(results: Mapping[str, Metrics]) -> list[str]:
@@ -17,25 +22,42 @@ def metric_names(results: Mapping[str, Metrics]) -> list[str]:
 
 
 def score_table(results: Mapping[str, Metrics]) -> str:
-    """One block per metric; a line per split and result, a column per part.
+    """One block per metric; a line per split and result, a column per part, as wide as it needs to be.
 
     Args:
         results: e.g. {"mean pose": ..., "before": ..., "after": ...}, each
-            {split: {metric: {part: percent or None}}}. A missing or None value prints as a dash.
+            {split: {metric: {part: value or None}}}. A missing or None value prints as a dash; percents
+            have two decimals, as published tables do, fractions three, counts none. A single result goes
+            unnamed.
     """
-    width = max([len("joints"), *map(len, results)])
-    blocks = []
-    for metric in metric_names(results):
-        parts = _parts(results, metric)
-        header = f"{metric:<10}{'':<{width}}" + "".join(f"{_short(part):>11}" for part in parts)
-        lines = [header, "-" * len(header)]
-        for split in SPLITS:
-            for name, metrics in results.items():
-                scores = (metrics.get(split) or {}).get(metric) or {}
-                cells = "".join(f"{_cell(scores.get(part)):>11}" for part in parts)
-                lines.append(f"{split:<10}{name:<{width}}{cells}")
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+    return "\n\n".join(_block(results, metric) for metric in metric_names(results))
+
+
+def _block(results: Mapping[str, Metrics], metric: str) -> str:
+    parts = _parts(results, metric)
+    digits = 3 if metric in FRACTIONS else 2
+    rows = [[metric, "", *(_SHORT_NAMES.get(part, part) for part in parts)]]
+    for split in splits_of(metric):
+        for name, metrics in results.items():
+            scores = (metrics.get(split) or {}).get(metric) or {}
+            label = name if len(results) > 1 else ""
+            rows.append([split, label, *(_cell(scores.get(part), digits) for part in parts)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # Names stand left, numbers right; a column that holds nothing takes no room.
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            if width
+        )
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def splits_of(metric: str) -> tuple[str, ...]:
+    """The splits that a metric has."""
+    return ("all",) if metric in UNSPLIT else SPLITS
 
 
 def _parts(results: Mapping[str, Metrics], metric: str) -> list[str]:
@@ -46,9 +68,7 @@ def _parts(results: Mapping[str, Metrics], metric: str) -> list[str]:
     return list(parts)
 
 
-def _short(part: str) -> str:
-    return "plain mean" if part == "mean_unweighted" else part
-
-
-def _cell(value: float | int | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _cell(value: float | int | None, digits: int) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.{digits}f}"

@@ -1,5 +1,6 @@
 """The command line's front door: verbs, exit codes, and what it costs to open it."""
 
+import os
 import subprocess
 import sys
 import types
@@ -97,6 +98,37 @@ def test_a_verbs_help_begins_with_the_first_line_of_its_docstring(verb, capsys):
     shown = capsys.readouterr().out
     assert "Greets." in shown
     assert "At length." not in shown
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["models"], ["models", "--help"]], ids=str)
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_reader_that_has_gone_away_leaves_no_stack_trace(words, unbuffered):
+    """`oasjax models | head -1`: with a buffer the pipe breaks at the end, without one while printing."""
+    done = subprocess.Popen(
+        [sys.executable, "-m", "oasjax", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )
+    done.stdout.close()
+    with done.stderr:
+        assert done.stderr.read() == b""
+    # argparse itself passes over a write that fails.
+    assert done.wait() in ((0, 141) if "--help" in words or not words else (141,))
+
+
+def test_a_pipe_of_ours_that_breaks_is_no_reader_that_went_away():
+    program = (
+        "import sys\n"
+        "from oasjax.cli import main, models\n"
+        "def run(args):\n"
+        "    raise BrokenPipeError('to a worker')\n"
+        "models.run = run\n"
+        "sys.exit(main.main(['models']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "BrokenPipeError: to a worker" in done.stderr
 
 
 def test_help_loads_no_heavy_library():
