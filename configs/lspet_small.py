@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
     config.data.source = "tfds"  # "arrays": straight from the folder, without TensorFlow
     config.data.data_dir = ""  # "": the environment variable OASJAX_DATA_DIR
     config.data.arrays_path = ""
+    config.data.boxes_path = ""  # to test on a detector's boxes (COCO family): its JSON file
     config.data.prepared_dir = ""
     config.data.input_size_wh = (64, 64)
     config.data.padding = 1.25
@@ -87,6 +88,7 @@ def get_config() -> ConfigDict:
     config.eval.batch_size = 64
     config.eval.flip_test = True
     config.eval.metrics = ("pck",)
+    config.eval.oks_nms = 0.9  # keypoint_ap: of two people more alike (OKS) the better counts; 0: both
     config.eval.test_sets = ("clean", "pasted")
 
     config.log = ConfigDict()

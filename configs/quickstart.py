@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     config.data.source = "arrays"  # "tfds": the same people through TFDS and tf.data
     config.data.data_dir = ""
     config.data.arrays_path = ""  # "": render them now
+    config.data.boxes_path = ""  # to test on a detector's boxes (COCO family): its JSON file
     config.data.prepared_dir = ""
     config.data.input_size_wh = (48, 48)
     config.data.padding = 1.25
@@ -82,7 +83,8 @@ def get_config() -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.batch_size = 64
     config.eval.flip_test = True
-    config.eval.metrics = ("pckh", "pck")
+    config.eval.metrics = ("pckh", "pck", "occlusion")
+    config.eval.oks_nms = 0.9  # keypoint_ap: of two people more alike (OKS) the better counts; 0: both
     config.eval.test_sets = ("clean",)
 
     config.log = ConfigDict()

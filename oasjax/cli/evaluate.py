@@ -1,6 +1,7 @@
-"""Evaluate the latest good checkpoint of a workdir.
+"""Evaluate the latest good checkpoint of a workdir, or predict the test split for an official server.
 
 oasjax evaluate --config quickstart --workdir runs/quickstart --config.eval.flip_test=false
+oasjax evaluate --config F --workdir D --split test --out submission
 """
 
 import argparse
@@ -13,10 +14,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, metavar="F", help="a config's name, or the path of its file"
     )
     parser.add_argument("--workdir", required=True, metavar="D", help="folder of a training run")
+    parser.add_argument(
+        "--split",
+        choices=("eval", "test"),
+        default="eval",
+        help="the people that training is scored on, or those of the official test (default: eval)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="O",
+        help="folder for the predictions, in the form that the data's own evaluator takes"
+        " (with --split test by default D/submission)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score, put the scores into `metrics.json` under `after`, print them."""
+    """Predict, write the predictions if they are wanted, score, print the tables.
+
+    The scores stand in `metrics.json` afterwards, under `after`; those of the test split in `test`.
+    """
     from oasjax.cli.config_files import load_config
 
     config = load_config(args.config, args.overrides)
@@ -26,5 +42,9 @@ def run(args: argparse.Namespace) -> int:
     from oasjax.training.loop import evaluate_latest
 
     compilation_cache.enable()
-    print(tables(evaluate_latest(config, Path(args.workdir))))
+    workdir = Path(args.workdir)
+    out = Path(args.out) if args.out else None
+    if out is None and args.split == "test":
+        out = workdir / "submission"
+    print(tables(evaluate_latest(config, workdir, split=args.split, out=out)))
     return 0

@@ -44,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
     if result.signal:
         return 128 + result.signal
     command = shlex.join(["oasjax", *sys.argv[1:]])
-    print(write_run_summary(workdir, config, result, command))
+    print(write_run_summary(workdir, result, command))
     return 0

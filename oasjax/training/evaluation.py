@@ -1,21 +1,22 @@
-"""Predictions for a whole test set, and their scores."""
+"""Predictions for a whole test set, and statistics of the people in it."""
 
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from oasjax.datasets.skeletons import SKELETONS
 from oasjax.datasets.synthetic_people import HIDDEN_BY
-from oasjax.evaluation.pck import mean_pose, pck, pckh
+from oasjax.evaluation.pck import mean_pose
 from oasjax.input_pipeline.batching import Source
 from oasjax.input_pipeline.crop import CropConfig, image_to_crop_matrix
 from oasjax.ops.affine import apply_affine
 from oasjax.training.mesh import shard_batch, to_host
 
-METRICS = ("pckh", "pck")
 PEOPLE = ("keypoints", "visibility", "occlusion_known", "bbox_xywh", "hidden_by")
-ANNOTATIONS = ("image_keypoints", "visibility", "occlusion_known", "head_size", "example_id")
+ANNOTATIONS = (
+    "image_keypoints", "visibility", "occlusion_known", "head_size", "bbox_xywh",
+    "example_id", "image_number", "person_number", "box_score",
+)  # fmt: skip
 
 
 def predict_all(
@@ -51,33 +52,6 @@ def predict_all(
 def to_image(points: Float[np.ndarray, "n k 2"], rows: dict[str, np.ndarray]) -> np.ndarray:
     """Crop pixels -> pixels of the original pictures."""
     return apply_affine(points.astype(np.float64), rows["crop_to_image"].astype(np.float64))
-
-
-def score(
-    keypoints_crop_px: Float[np.ndarray, "n k 2"], rows: dict[str, np.ndarray], config: Any
-) -> dict[str, Any]:
-    """Scores named in `config.eval.metrics`, nested {split: {metric: {part: value}}}.
-
-    Joints under a pasted test occluder count as occluded, known exactly.
-    """
-    skeleton = SKELETONS[config["skeleton"]]
-    predicted = to_image(keypoints_crop_px, rows)
-    pasted = rows["pasted"]
-    truth = (
-        rows["image_keypoints"],
-        np.where(pasted, np.int8(1), rows["visibility"]),
-        rows["occlusion_known"] | pasted,
-    )
-    merged: dict[str, Any] = {}
-    for name in config["eval"]["metrics"]:
-        if name == "pckh":
-            scores = pckh(predicted, *truth, rows["head_size"], skeleton)
-        else:
-            scores = pck(predicted, *truth, skeleton)
-        for split, metrics in scores.items():
-            for metric, parts in metrics.items():
-                merged.setdefault(split, {}).setdefault(metric, {}).update(parts)
-    return merged
 
 
 # A mean needs no more; reading millions of annotations before the first step would only delay it.

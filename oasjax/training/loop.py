@@ -2,7 +2,7 @@
 
 import itertools
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +12,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from oasjax.datasets.skeletons import SKELETONS, Skeleton
 from oasjax.errors import UserError
-from oasjax.input_pipeline import open_eval_batches, open_source, open_train_batches
+from oasjax.input_pipeline import open_eval_batches, open_ground_truth, open_source, open_train_batches
 from oasjax.input_pipeline.batching import Batch, Source
 from oasjax.input_pipeline.crop import CropConfig
 from oasjax.training import evaluation
@@ -25,13 +26,18 @@ from oasjax.training.metrics_log import MetricsLog
 from oasjax.training.optimizers import make_optimizer, make_schedule
 from oasjax.training.pictures import people_picture
 from oasjax.training.progress import Progress
+from oasjax.training.scoring import METRICS, Scorer, first_pictures, people_in
+from oasjax.training.skeleton import FROM_DATA, with_skeleton
 from oasjax.training.state import TrainState, create_train_state, require_divisible
 from oasjax.training.step import compile_step, make_eval_step, make_train_step
+from oasjax.training.submission import write_predictions
 from oasjax.training.tasks import make_task
 from oasjax.weights.pretrained import initialise_from
 
 # `clean` pictures, and the same with fixed occluders `pasted` on them.
 TEST_SETS = ("clean", "pasted")
+# What the people of a split are for.
+PURPOSES = {"train": "to train on", "eval": "to test on", "test": "to predict"}
 
 
 def print_line(line: str) -> None:
@@ -40,48 +46,69 @@ def print_line(line: str) -> None:
 
 @dataclass
 class Setup:
-    """What a run needs besides its state; built once by `set_up`."""
+    """What a run needs besides its state; built once by `set_up`.
+
+    `sources` are the splits in use, the one to test on last, which `scorer` is about; `config.skeleton` is
+    never FROM_DATA.
+    """
 
     config: Any
     task: Any
     mesh: Mesh
-    train_source: Source
-    eval_source: Source
+    sources: dict[str, Source]
+    scorer: Scorer
     train_crop: CropConfig
     eval_crop: CropConfig
     say: Callable[[str], None]
     eval_steps: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def test_source(self) -> Source:
+        return list(self.sources.values())[-1]
 
-def set_up(config: Any, say: Callable[[str], None]) -> Setup:
-    """Check the config, open the data. Raises UserError for what the user can mend."""
-    task = make_task(config)
+
+def set_up(config: Any, say: Callable[[str], None], splits: Sequence[str] = ("train", "eval")) -> Setup:
+    """Check the config, open these splits of the data, the one to test on last.
+
+    Raises UserError for what the user can mend. What the test people can be scored by is not checked for
+    "test": their annotations may be the server's secret.
+    """
+    # As far as it can be checked before the data are read, which may take minutes.
+    task = None if config.skeleton == FROM_DATA else make_task(config)
     mesh = data_mesh()
     require_divisible(config.train.batch_size, "config.train.batch_size", mesh.size)
     require_divisible(config.eval.batch_size, "config.eval.batch_size", mesh.size)
     for name in ("every", "checkpoint_every", "keep_checkpoints"):
         if config.log[name] < 1:
             raise UserError(f"config.log.{name} is {config.log[name]}; it must be at least 1")
-    for name, choices in (("test_sets", TEST_SETS), ("metrics", evaluation.METRICS)):
+    for name, choices in (("test_sets", TEST_SETS), ("metrics", METRICS)):
         if not config.eval[name] or set(config.eval[name]) - set(choices):
             raise UserError(
                 f"config.eval.{name} is {tuple(config.eval[name])}; choose one or more of {choices}"
             )
     say(f"opening {config.data.name} ...")
-    train_source, eval_source = open_source(config.data, "train"), open_source(config.data, "eval")
-    say(f"{len(train_source)} people to train on, {len(eval_source)} to test on")
-    if train_source.skeleton.name != config.skeleton:
-        raise UserError(
-            f"config.skeleton is '{config.skeleton}', but {config.data.name} has the joints of"
-            f" '{train_source.skeleton.name}'"
-        )
+    sources = {split: open_source(config.data, split) for split in splits}
+    say(", ".join(f"{len(source)} people {PURPOSES[split]}" for split, source in sources.items()))
+    if task is None:
+        config = with_skeleton(config, sources[splits[0]].skeleton)
+        task = make_task(config)
+    for split, source in sources.items():
+        require_joints(task.skeleton, source.skeleton, f"the {split} split of {config.data.name}")
+    ground_truth = open_ground_truth(config.data, splits[-1])
+    if ground_truth and splits[-1] == "eval" and config.data.eval_size:
+        test_source = sources["eval"]
+        numbers = {int(test_source[n]["image_number"]) for n in range(len(test_source))}
+        ground_truth = first_pictures(ground_truth, numbers)
+    scorer = Scorer(config, task.skeleton, ground_truth)
+    if splits[-1] == "eval":
+        scorer.require_metrics(sources["eval"])
     size = tuple(config.data.input_size_wh)
     return Setup(
         config=config,
         task=task,
         mesh=mesh,
-        train_source=train_source,
-        eval_source=eval_source,
+        sources=sources,
+        scorer=scorer,
         train_crop=CropConfig(
             size,
             config.data.padding,
@@ -93,12 +120,28 @@ def set_up(config: Any, say: Callable[[str], None]) -> Setup:
     )
 
 
+def require_joints(wanted: Skeleton, given: Skeleton, data: str) -> None:
+    """Raise UserError unless the data have the joints that `config.skeleton` says."""
+    if wanted.joints == given.joints:
+        return
+    if wanted.name != given.name:
+        raise UserError(
+            f"config.skeleton is '{wanted.name}', but {data} has the joints of '{given.name}'; set"
+            f" --config.skeleton={given.name if given.name in SKELETONS else FROM_DATA}"
+        )
+    raise UserError(
+        f"{data} has the joints {', '.join(given.joints)}, but those of '{wanted.name}' are"
+        f" {', '.join(wanted.joints)}"
+    )
+
+
 @dataclass
 class Result:
     """How a call of `train_and_evaluate` ended.
 
     Attributes:
         signal: number of the signal that ended it early, after saving; 0 when it ran to its end.
+        config: as given, with the skeleton of the data where that was left to them.
         metrics: contents of `metrics.json`.
         state: the last state.
         test_rows: predictions and annotations by test set (`evaluation.predict_all`); empty if interrupted.
@@ -106,6 +149,7 @@ class Result:
     """
 
     signal: int
+    config: Any
     metrics: dict[str, Any]
     state: TrainState
     test_rows: dict[str, dict[str, np.ndarray]]
@@ -133,9 +177,11 @@ def train_and_evaluate(
         UserError: something the user can mend.
         NonFiniteLossError: training diverged; the checkpoints before that step stay.
     """
+    config = folder.recall_skeleton(workdir, config)
     folder.check_config(workdir, config)
     optimizer = make_optimizer(config.optimizer, config.train.num_steps)
     setup = set_up(config, say)
+    config = setup.config
     checkpoints = Checkpoints(workdir, config.log.keep_checkpoints, say)
     metrics = folder.read_metrics(workdir)
     start_step = checkpoints.latest_good()
@@ -154,29 +200,54 @@ def train_and_evaluate(
     state, caught = train(setup, workdir, state, optimizer, checkpoints)
     if caught:
         say(f"stopped by {signal.Signals(caught).name}; the same command resumes")
-        return Result(caught, metrics, state, {}, setup.eval_source)
+        return Result(caught, config, metrics, state, {}, setup.test_source)
     rows = {name: predict_test_set(setup, state, name) for name in config.eval.test_sets}
-    metrics = add_scores(workdir, metrics, rows, config)
-    return Result(0, metrics, state, rows, setup.eval_source)
+    metrics = add_scores(workdir, metrics, rows, setup.scorer, config.eval.metrics)
+    return Result(0, config, metrics, state, rows, setup.test_source)
 
 
-def evaluate_latest(config: Any, workdir: Path, *, say: Callable[[str], None] = print_line) -> dict[str, Any]:
+def evaluate_latest(
+    config: Any,
+    workdir: Path,
+    *,
+    split: str = "eval",
+    out: Path | None = None,
+    say: Callable[[str], None] = print_line,
+) -> dict[str, Any]:
     """Score the latest good checkpoint of a workdir; returns the contents of `metrics.json`.
+
+    Args:
+        split: "eval", or "test", whose scores, where it is annotated, stand under 'test'.
+        out: a folder for the predictions of the clean pictures, see `submission`; None writes none.
 
     Raises:
         UserError: something the user can mend, no checkpoint among it.
     """
+    config = folder.recall_skeleton(workdir, config)
     folder.check_config(workdir, config)
     checkpoints = Checkpoints(workdir, config.log.keep_checkpoints, say)
     step = checkpoints.latest_good()
     if step is None:
         raise UserError(f"{workdir} holds no checkpoint; train first: oasjax train --workdir {workdir} ...")
-    setup = set_up(config, say)
+    setup = set_up(config, say, (split,))
     optimizer = make_optimizer(config.optimizer, config.train.num_steps)
     state = checkpoints.restore(step, first_state(setup, optimizer, pretrained=False))
     say(f"evaluating step {step}")
-    rows = {name: predict_test_set(setup, state, name) for name in config.eval.test_sets}
-    return add_scores(workdir, folder.read_metrics(workdir), rows, config)
+    scorer, wanted = setup.scorer, config.eval.test_sets
+    test_sets = wanted if out is None else ("clean", *(name for name in wanted if name != "clean"))
+    rows = {test_sets[0]: predict_test_set(setup, state, test_sets[0])}
+    if out is not None:
+        write_predictions(out, scorer, rows["clean"], split, workdir.resolve().name, say)
+    reasons = {name: scorer.why_not(name, people_in(rows[test_sets[0]])) for name in config.eval.metrics}
+    for name, reason in reasons.items():
+        if reason is not None:
+            say(f"no {name} of the {split} split: {reason}")
+    possible = [name for name, reason in reasons.items() if reason is None]
+    metrics = folder.read_metrics(workdir)
+    if not possible:
+        return metrics
+    rows |= {name: predict_test_set(setup, state, name) for name in test_sets[1:]}
+    return add_scores(workdir, metrics, {name: rows[name] for name in wanted}, scorer, possible, split)
 
 
 def first_state(setup: Setup, optimizer: Any, *, pretrained: bool) -> TrainState:
@@ -196,34 +267,44 @@ def first_state(setup: Setup, optimizer: Any, *, pretrained: bool) -> TrainState
 
 
 def add_scores(
-    workdir: Path, metrics: dict[str, Any], rows: dict[str, dict[str, np.ndarray]], config: Any
+    workdir: Path,
+    metrics: dict[str, Any],
+    rows: dict[str, dict[str, np.ndarray]],
+    scorer: Scorer,
+    names: Sequence[str],
+    split: str = "eval",
 ) -> dict[str, Any]:
-    """Score predictions and put them into `metrics.json` under `after`."""
-    for name, columns in rows.items():
-        section(metrics, name)["after"] = evaluation.score(columns["keypoints"], columns, config)
+    """Score predictions by these metrics and put the scores into `metrics.json` under `after`."""
+    for test_set, columns in rows.items():
+        section(metrics, test_set, split)["after"] = scorer.score(columns, columns, names)
     folder.write_json(workdir / "metrics.json", metrics)
     return metrics
 
 
-def section(metrics: dict[str, Any], test_set: str) -> dict[str, Any]:
-    """Where the scores of a test set stand in `metrics.json`: `clean` on top, others by name."""
-    return metrics if test_set == "clean" else metrics.setdefault(test_set, {})
+def section(metrics: dict[str, Any], test_set: str, split: str = "eval") -> dict[str, Any]:
+    """Where the scores of a test set stand in `metrics.json`: `clean` on top, `pasted`, `test` by name."""
+    parts = ["test"] if split == "test" else []
+    parts += [test_set] if test_set != "clean" else []
+    return metrics.setdefault("_".join(parts), {}) if parts else metrics
 
 
 def measure_start(setup: Setup, state: TrainState) -> dict[str, Any]:
     """Scores of the untrained model and of the training mean pose, and statistics of the data."""
     config = setup.config
-    training, test = map(evaluation.collect_people, (setup.train_source, setup.eval_source))
+    training, test = (evaluation.collect_people(setup.sources[split]) for split in ("train", "eval"))
     pose = evaluation.training_mean_pose(training, setup.eval_crop)
     metrics: dict[str, Any] = {
         "data": {"train": evaluation.describe(training), "eval": evaluation.describe(test)}
     }
     for name in config.eval.test_sets:
         rows = predict_test_set(setup, state, name)
-        floor = np.broadcast_to(pose, rows["keypoints"].shape)
+        floor = {
+            "keypoints": np.broadcast_to(pose, rows["keypoints"].shape),
+            "scores": np.ones_like(rows["scores"]),
+        }
         section(metrics, name).update(
-            before=evaluation.score(rows["keypoints"], rows, config),
-            mean_pose=evaluation.score(floor, rows, config),
+            before=setup.scorer.score(rows, rows, config.eval.metrics),
+            mean_pose=setup.scorer.score(floor, rows, config.eval.metrics),
         )
     return metrics
 
@@ -245,7 +326,7 @@ def train(
         batches = stack.enter_context(
             closing(
                 open_train_batches(
-                    setup.train_source,
+                    setup.sources["train"],
                     setup.train_crop,
                     config.data.source,
                     seed=config.seed,
@@ -314,7 +395,7 @@ def predict_test_set(
     """Predictions and annotations of the test people (of the first batches only), by example_id."""
     config = setup.config
     batches: Iterator[Batch] = open_eval_batches(
-        setup.eval_source,
+        setup.test_source,
         setup.eval_crop,
         config.data.source,
         batch_size=config.eval.batch_size,

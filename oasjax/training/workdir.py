@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from oasjax.errors import UserError
+from oasjax.training.skeleton import FROM_DATA, read_skeleton, with_skeleton
 
 # What may change between two calls, because it does not touch what is learnt; data may move.
-FREE = ("log.", "eval.", "data.data_dir", "data.prepared_dir", "data.arrays_path")
+FREE = ("log.", "eval.", "data.data_dir", "data.prepared_dir", "data.arrays_path", "data.boxes_path")
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -37,6 +38,20 @@ def write_json(path: Path, value: Any) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     temporary.rename(path)
+
+
+def recall_skeleton(workdir: Path, config: Any) -> Any:
+    """The config with the joints of the run in `workdir`, where it leaves them to the data.
+
+    Unchanged where no run was begun there yet. Raises UserError for a broken `config.json`.
+    """
+    path = workdir / "config.json"
+    if config.skeleton != FROM_DATA or not path.exists():
+        return config
+    try:
+        return with_skeleton(config, read_skeleton(read_json(path).get("skeleton")))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def check_config(workdir: Path, config: Any) -> None:

@@ -78,11 +78,13 @@ def test_evaluate_prints_the_same_scores_again(trained, environment):
     workdir, printed = trained
     before = (workdir / "metrics.json").read_text()
     run = oasjax(
-        "evaluate", "--config", "smoke", "--workdir", workdir,
+        "evaluate", "--config", "smoke", "--workdir", workdir, "--out", "written",
         environment=environment, cwd=workdir,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert (workdir / "metrics.json").read_text() == before
+    with np.load(workdir / "written" / "predictions.npz") as file:
+        assert file["preds"].shape == (10, 16, 2)
     table = printed[printed.index("pckh@0.5") : printed.index("report:")].strip()
     assert table in run.stdout
 

@@ -73,6 +73,8 @@ def test_metrics_hold_before_after_mean_pose_and_the_data(unbroken):
     metrics = json.loads((workdir / "metrics.json").read_text())
     assert metrics == json.loads(json.dumps(result.metrics))
     assert set(metrics) == {"before", "after", "mean_pose", "data"}
+    for name in ("before", "after"):
+        assert metrics[name]["all"]["occlusion"]["joints"] > 0
     for name in ("before", "after", "mean_pose"):
         for split in ("all", "visible", "occluded"):
             assert {"mean", "mean_unweighted", "ankle"} <= set(metrics[name][split]["pckh@0.5"])
@@ -231,7 +233,7 @@ def test_a_plain_network_has_no_occlusion_anywhere_and_a_finished_run_forgets_wh
     assert set(read_history(workdir)[-1]) >= {"joints", "loss"}
     assert not {"occlusion", "mimic"} & set(read_history(workdir)[-1])
     assert not {"occlusion", "occlusion_map"} & set(result.test_rows["clean"])
-    write_run_summary(workdir, config, result, "oasjax train")
+    write_run_summary(workdir, result, "oasjax train")
     assert "occlusion map near 1" not in (workdir / "report.html").read_text()
     (person,) = load(workdir / "model").predict([np.zeros((32, 32, 3), np.uint8)])[0].people
     assert person.occlusion is None and person.occlusion_map is None
@@ -250,6 +252,7 @@ def test_a_plain_network_has_no_occlusion_anywhere_and_a_finished_run_forgets_wh
         ("--config.task=segmentation", "oasnet"),
         ("--config.model.name=resnet", "hourglass"),
         ("--config.skeleton=coco", "mpii"),
+        ("--config.skeleton=spider", "unknown skeleton 'spider'; there are: mpii"),
         ("--config.skeleton=lsp", "has the joints of 'mpii'"),
         ("--config.data.name=nothing", "synthetic_people"),
         ("--config.data.look=indoor", "studio, street"),
@@ -257,6 +260,7 @@ def test_a_plain_network_has_no_occlusion_anywhere_and_a_finished_run_forgets_wh
         ("--config.data.eval_size=0", "eval_size"),
         ("--config.data.input_size_wh=(30,32)", "multiples of"),
         ("--config.eval.metrics=('iou',)", "pckh"),
+        ("--config.eval.metrics=('keypoint_ap',)", "can give: pckh, pck, occlusion"),
         ("--config.eval.test_sets=('hard',)", "clean"),
         ("--config.eval.test_sets=()", "clean"),
         ("--config.log.every=0", "log.every"),

@@ -307,6 +307,17 @@ def test_a_black_picture_is_zero_only_without_normalization(make_quick_task):
         assert (scores == 0).all() == silent
 
 
+def test_the_scores_of_predictions_are_the_peaks_as_they_are(make_quick_task):
+    """Keypoint AP ranks people by them: clipped, all confident ones would be equal."""
+    task = make_quick_task("--config.eval.flip_test=False")
+    variables = variables_of(task)
+    joints = variables["params"]["net"]["head1"]["joints"]
+    joints["bias"] = joints["bias"] + 5
+    low = jax.jit(task.predict)(variables_of(task), pictures())["scores"]
+    high = jax.jit(task.predict)(variables, pictures())["scores"]
+    np.testing.assert_allclose(high, low + 5, rtol=1e-5)
+
+
 def test_the_config_reaches_the_preparation_of_pairs(make_quick_task, monkeypatch):
     asked = {}
 

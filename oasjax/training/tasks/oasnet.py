@@ -9,13 +9,14 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 from oasjax.augmentation import colour, occluders
 from oasjax.augmentation.siamese import SiamesePair, prepare
 from oasjax.codecs import heatmap, occlusion_map
-from oasjax.datasets.skeletons import SKELETONS, flip_permutation
+from oasjax.datasets.skeletons import flip_permutation
 from oasjax.errors import UserError
 from oasjax.losses.heatmap import joints_loss
 from oasjax.losses.occlusion import occlusion_class_loss, occlusion_map_loss
 from oasjax.models import build_oasnet
 from oasjax.models.oasnet import OASNetOutput
 from oasjax.ops.choices import check_choice
+from oasjax.training.skeleton import read_skeleton
 from oasjax.training.state import initial_variables
 from oasjax.training.tasks.mimic import Mimic
 
@@ -56,10 +57,11 @@ class OASNetTask:
     """
 
     def __init__(self, config: Any):
-        if config["skeleton"] not in SKELETONS:
-            raise UserError(f"config.skeleton is '{config['skeleton']}'; choose one of {sorted(SKELETONS)}")
+        try:
+            self.skeleton = read_skeleton(config["skeleton"])
+        except ValueError as error:
+            raise UserError(f"config.skeleton: {error}") from None
         self.config = config
-        self.skeleton = SKELETONS[config["skeleton"]]
         self.normalization, self.frame = config["data"]["normalization"], config["target"]["frame"]
         try:
             check_choice("config.data.normalization", self.normalization, colour.NORMALIZATIONS)
@@ -159,6 +161,9 @@ class OASNetTask:
     def predict(self, variables: dict[str, Any], images: UInt8[Array, "b y x 3"]) -> dict[str, Array]:
         """Keypoints (b, k, 2) in crop pixels, scores (b, k), and what the occlusion head says.
 
+        A score is the height of the heatmap's peak: near [0, 1], but not bound to it, since the ranking of
+        people by keypoint AP takes it as it is.
+
         A head 'heatmap' adds `occlusion_map` (b, h, w) and `occlusion` (b, k), which is the map at the
         predicted joint, both clipped to [0, 1]; 'classification' adds `occlusion` alone, the probability that
         the joint is occluded if it is labelled at all. With `config.eval.flip_test` everything is averaged
@@ -177,7 +182,7 @@ class OASNetTask:
         cells, scores = heatmap.decode(maps["heatmaps"])
         predictions = {
             "keypoints": heatmap.cells_to_pixels(cells, self.stride, self.frame),
-            "scores": jnp.clip(scores, 0.0, 1.0),
+            "scores": scores,
         }
         if "occlusion_map" in maps:
             predictions["occlusion"] = occlusion_map.decode(maps["occlusion_map"], cells)
