@@ -46,6 +46,7 @@ class CocoFormDataset:
         area_per_box_area: where it is not taken or not there, this times the box's area is the
             person's; None makes `area` mandatory.
         boxes_from_joints: where there is no `bbox`, it is the labelled joints' box enlarged by 20 %.
+        untold_joints: those whose v does not tell whether they are occluded.
     """
 
     title: str
@@ -58,6 +59,7 @@ class CocoFormDataset:
     annotated_area: bool = True
     area_per_box_area: float | None = None
     boxes_from_joints: bool = False
+    untold_joints: tuple[int, ...] = ()
 
     def find_folder(self, data_dir: str | Path) -> Path:
         """The folder that holds an annotation file: `data_dir` itself or its usual subfolder.
@@ -293,14 +295,17 @@ class CocoFormDataset:
         remarks: dict[str, list[str]],
     ) -> PeopleOfSplit:
         keypoints, area = file.keypoints.astype(np.float32), self._areas(file)
+        told = np.ones(keypoints.shape[1], np.bool_)
+        told[list(self.untold_joints)] = False
         candidates, without_mask = [], []
         for n in chosen.tolist():
             image = file.images[file.image_index[n]]
             record = person_record(
                 image_id=image.file_name,
                 keypoints=keypoints[n],
-                visibility=file.visibility[n],
-                occlusion_known=file.visibility[n] > 0,
+                # Labelled joints of unknown occlusion are stored as visible.
+                visibility=np.where(told | (file.visibility[n] == 0), file.visibility[n], np.int8(2)),
+                occlusion_known=told & (file.visibility[n] > 0),
                 bbox_xywh=file.bbox_xywh[n],
                 area=float(area[n]),
                 image_number=image.number,

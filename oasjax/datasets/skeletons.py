@@ -169,6 +169,10 @@ CROWDPOSE = Skeleton(
     ),
 )  # fmt: skip
 
+# Head and neck of CrowdPose have v = 1 wherever they are labelled (jeffffffli/CrowdPose, issue 23): whether
+# they are occluded is not told.
+CROWDPOSE_UNTOLD = (12, 13)
+
 PEDESTRIAN = Skeleton(
     name="pedestrian",
     joints=(

@@ -9,7 +9,8 @@ is found there counts neither as right nor as wrong. Predicted joints are never 
 
 **Rules.** COCO's, unless the images have a `crowdIndex`: then CrowdPose's, which takes .53 of the box as the
 person's area, knows no ranges of areas, and reports AP over the images of low, middling and high crowd index
-(Jeff-sjtu/CrowdPose, crowdposetools/cocoeval.py). OCHuman follows COCO's.
+(Jeff-sjtu/CrowdPose, crowdposetools/cocoeval.py). Its head and neck, whose v does not tell whether they are
+occluded, count in `all` alone. OCHuman follows COCO's.
 
 **Parts** of the metric `keypoints`, fractions, None where no person counts:
 AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL; CrowdPose: AP AP50 AP75 AR AR50 AR75 AP_easy AP_medium AP_hard.
@@ -25,7 +26,7 @@ from jaxtyping import Float, Int
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from oasjax.datasets.skeletons import Skeleton
+from oasjax.datasets.skeletons import CROWDPOSE, CROWDPOSE_UNTOLD, Skeleton
 from oasjax.evaluation.oks import oks_nms, rescore, soft_oks_nms
 from oasjax.evaluation.pck import Metrics, Parts
 
@@ -69,7 +70,10 @@ def keypoint_ap(
         predicted = annotated.loadRes(copies) if copies else _coco(images, [], category)
         scores: Metrics = {}
         for split, kept in SPLIT_VISIBILITY.items():
-            truth = annotated if split == "all" else _coco(images, list(_only(people, kept)), category)
+            truth = annotated
+            if split != "all":
+                untold = CROWDPOSE_UNTOLD if skeleton.joints == CROWDPOSE.joints else ()
+                truth = _coco(images, list(_only(people, kept, untold)), category)
             evaluation = _Evaluation(truth, predicted, "keypoints")
             evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
             parts = _coco_parts(evaluation) if crowdedness is None else _crowd_parts(evaluation, crowdedness)
@@ -242,12 +246,15 @@ def _people(ground_truth: Mapping[str, Any], num_joints: int, by_box: bool) -> l
     return people
 
 
-def _only(people: Sequence[dict[str, Any]], kept: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-    """The people with the v of all joints but those of these visibilities set to 0."""
+def _only(
+    people: Sequence[dict[str, Any]], kept: tuple[int, ...], untold: tuple[int, ...]
+) -> Iterator[dict[str, Any]]:
+    """The people with the v of all joints but those of these visibilities set to 0, that of `untold` too."""
     for person in people:
         keypoints = person["keypoints"].copy()
         visibility = keypoints[2::3]
         visibility[~np.isin(visibility, kept)] = 0
+        visibility[list(untold)] = 0
         yield dict(person, keypoints=keypoints, num_keypoints=np.count_nonzero(visibility))
 
 

@@ -44,6 +44,22 @@ def test_there_are_no_masks_and_pictures_keep_their_crowd_index():
     assert [image["crowdIndex"] for image in ground_truth(DUMMY_DATA, "train")["images"]] == [0.5]
 
 
+def test_whether_head_and_neck_are_occluded_is_unknown():
+    head_and_neck = slice(12, 14)
+    people = read_people(DUMMY_DATA, "train")
+    document = json.loads(annotation_file(DUMMY_DATA, "train").read_text())
+    flags = {entry["id"]: np.array(entry["keypoints"][2::3]) for entry in document["annotations"]}
+    for person in people:
+        given = flags[person["person_number"]]
+        np.testing.assert_array_equal(person["visibility"][:12], given[:12])
+        np.testing.assert_array_equal(person["occlusion_known"][:12], given[:12] > 0)
+        np.testing.assert_array_equal(
+            person["visibility"][head_and_neck], np.where(given[head_and_neck], 2, 0)
+        )
+        assert not person["occlusion_known"][head_and_neck].any()
+    assert any((given[head_and_neck] == 1).any() for given in flags.values())
+
+
 @pytest.mark.parametrize("place", ["annotations", "json", "."])
 def test_annotations_may_lie_where_others_unpacked_them(tmp_path, place):
     folder = tmp_path / "crowdpose"
@@ -63,8 +79,8 @@ def test_the_real_data_are_counted_as_their_file_says(data_dir):
         labelled = [joints for joints in flags if any(joints)]
         people, ignored = read_people(folder, split), read_ignored(folder, split)
         assert (len(people), len(ignored)) == (len(labelled), len(flags) - len(labelled))
-        visibility = Counter(np.concatenate([person["visibility"] for person in people]).tolist())
-        assert visibility == Counter(v for joints in labelled for v in joints)
+        visibility = Counter(np.concatenate([person["visibility"][:12] for person in people]).tolist())
+        assert visibility == Counter(v for joints in labelled for v in joints[:12])
         if len(document["images"]) == 2:  # the cut with a known content
             assert (len(flags), len(people)) == (5, 4)
 

@@ -242,6 +242,18 @@ def test_crowdpose_takes_its_own_area_and_groups_images_by_their_crowd_index():
     )  # fmt: skip
 
 
+def test_head_and_neck_of_crowdpose_are_neither_visible_nor_occluded():
+    truth, _ = crowd([0.5])
+    person = truth["annotations"][0]
+    person["keypoints"] = [*person["keypoints"][:36], 50, 10, 1, 50, 30, 1]
+    person["num_keypoints"] = 3
+    predicted = [*person["keypoints"][:36], 90, 90, 1, 90, 90, 1]
+    found = scores(truth, [result(predicted, 1.0, 0)], CROWDPOSE)
+    assert found["all"]["AP50"] == 0  # two of three joints are far off
+    assert found["visible"]["AP"] == pytest.approx(1)
+    assert found["occluded"]["AP"] is None
+
+
 def test_crowdpose_without_images_of_a_kind_has_none_there():
     truth, away = crowd([0.5])
     found = scores(truth, [result(away, 1.0, 0)], CROWDPOSE)

@@ -1,12 +1,13 @@
 """Reading CrowdPose as its authors released it: JSON files in COCO's form beside a folder `images/`.
 
 There are no masks and no areas: a person's area is 0.53 times that of the box, as the evaluator of
-CrowdPose takes it. `crowdIndex` of the pictures stays in `ground_truth`. crowdpose_trainval.json is not
-read: it is train and validation together.
+CrowdPose takes it. Of head and neck the files do not tell whether they are occluded. `crowdIndex` of
+the pictures stays in `ground_truth`. crowdpose_trainval.json is not read: it is train and validation
+together.
 """
 
 from oasjax.datasets.coco_dataset import CocoFormDataset
-from oasjax.datasets.skeletons import CROWDPOSE
+from oasjax.datasets.skeletons import CROWDPOSE, CROWDPOSE_UNTOLD
 
 LAYOUT = (
     "annotations/crowdpose_train.json, annotations/crowdpose_val.json, annotations/crowdpose_test.json "
@@ -35,6 +36,7 @@ _CROWDPOSE = CocoFormDataset(
     subfolders=("crowdpose",),
     annotated_area=False,
     area_per_box_area=0.53,
+    untold_joints=CROWDPOSE_UNTOLD,
 )
 
 find_folder = _CROWDPOSE.find_folder
