@@ -12,11 +12,14 @@ from pathlib import Path
 
 import jax
 
-from experiments.benchmarks import kernel_gradient, pose_step, report, results, sinkhorn
+from experiments.benchmarks import kernel_gradient, loading, pose_step, report, results, score, sinkhorn
 from experiments.benchmarks.harness import OK, Case, Contender, Effort, run
 from experiments.benchmarks.suite import Suite
 
-SUITES = {suite.name: suite for suite in (sinkhorn.SUITE, kernel_gradient.SUITE, pose_step.SUITE)}
+SUITES = {
+    suite.name: suite
+    for suite in (sinkhorn.SUITE, kernel_gradient.SUITE, pose_step.SUITE, loading.SUITE, score.SUITE)
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -29,6 +29,13 @@ class Axis(NamedTuple):
         return self.values if self.kind is str else None
 
 
+class Rate(NamedTuple):
+    """What a call handles many of: how many in a second is tabulated, too."""
+
+    title: str
+    a_call: int
+
+
 class Target(NamedTuple):
     """A bound on a contender's ratio to the reference, in every case that has the values of `at`."""
 
@@ -54,6 +61,7 @@ class Suite:
         headline: values of the cases that are shown in full, measured first.
         packages: distributions whose versions are recorded.
         seed: of the data.
+        rate: what is counted by the second, if anything.
         effort: how long a contender is timed in a case, unless the command says otherwise.
     """
 
@@ -69,6 +77,7 @@ class Suite:
     packages: Sequence[str]
     seed: int
     targets: Sequence[Target] = ()
+    rate: Rate | None = None
     effort: Effort = Effort()  # noqa: RUF009 - immutable
 
     def cases(self, values: Mapping[str, Sequence[Value]]) -> list[Case]:

@@ -4,9 +4,11 @@
     name: a key of DATA.
     source: "tfds" (TFDS prepares the data once, tf.data makes the batches) or "arrays" (without
         TensorFlow).
-    data_dir: the folder that the user downloaded ("" for lsp_extended: OASJAX_DATA_DIR).
+    data_dir: the folder that the user downloaded ("": the environment variable OASJAX_DATA_DIR).
+    boxes_path: a JSON file of a detector's person boxes, which take the place of the annotated people
+        in the splits "eval" and "test" (COCO's family); "" takes the annotated people.
     arrays_path: with source "arrays", a folder with train.npz and eval.npz, or one .npz file that
-        serves both splits; "" takes the data set itself.
+        serves every split; "" takes the data set itself.
     prepared_dir: where TFDS keeps what it prepared ("": the user's cache folder).
     input_size_wh, padding, rotation_deg, scale_factor: the crop, see `crop.CropConfig`.
     train_size, eval_size: the number of people; for data that exist, the first so many (0: all).
@@ -14,15 +16,16 @@
 """
 
 import hashlib
+import importlib
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from oasjax.datasets.lsp_extended.annotations import LAYOUT, find_folder, read_people
-from oasjax.datasets.skeletons import LSP, MPII
+from oasjax.datasets.skeletons import MPII, Skeleton
 from oasjax.errors import UserError
 from oasjax.input_pipeline.arrays_source import ArraysSource, load_arrays
 from oasjax.input_pipeline.batching import (
@@ -36,7 +39,9 @@ from oasjax.input_pipeline.batching import (
 from oasjax.input_pipeline.crop import CropConfig
 from oasjax.input_pipeline.files_source import FilesSource
 
-SPLITS = ("train", "eval")
+_DRAWN_SPLITS = ("train", "eval")
+# A split as configs and commands name it -> what data sets call it, the first that one has.
+SPLITS = {"train": ("train",), "eval": ("validation", "test"), "test": ("test",)}
 
 
 class FirstPeople:
@@ -59,7 +64,8 @@ class FirstPeople:
 
 
 def _num_people(data: ConfigDict, split: str) -> int:
-    return data.train_size if split == "train" else data.eval_size
+    """How many are asked for, 0 for all; for a test server always all."""
+    return {"train": data.train_size, "eval": data.eval_size}.get(split, 0)
 
 
 def _synthetic_seed(data: ConfigDict, split: str) -> int:
@@ -71,6 +77,8 @@ def _check_drawing(data: ConfigDict, split: str) -> None:
     from oasjax.datasets.synthetic_people.appearance import LOOKS
     from oasjax.datasets.synthetic_people.renderer import MIN_SIZE
 
+    if split not in _DRAWN_SPLITS:
+        raise UserError(_no_split("synthetic_people", split, _DRAWN_SPLITS))
     if data.look not in LOOKS:
         raise UserError(f"config.data.look is {data.look!r}; choose one of {', '.join(LOOKS)}.")
     if data.render_size < MIN_SIZE:
@@ -98,39 +106,80 @@ def _synthetic_people_arrays(data: ConfigDict, split: str) -> Source:
     return ArraysSource(arrays, MPII, "synthetic_people")
 
 
-def _lsp_extended_folder(data: ConfigDict) -> Path:
+def annotations_of(name: str) -> ModuleType:
+    """The module that knows how a data set's folder is laid out and reads its people."""
+    return importlib.import_module(f"oasjax.datasets.{name}.annotations")
+
+
+def data_folder(data: ConfigDict) -> Path:
+    """Where the files of a data set lie. Raises UserError where nothing names a folder with them."""
+    annotations = annotations_of(data.name)
     data_dir = data.data_dir or os.environ.get("OASJAX_DATA_DIR", "")
     if not data_dir:
         raise UserError(
-            "LSP-extended needs a folder with " + LAYOUT + ": pass --config.data.data_dir=FOLDER, "
-            "or export OASJAX_DATA_DIR=FOLDER with that folder as its subfolder lspet."
+            f"{data.name} needs a folder with {annotations.LAYOUT}: pass --config.data.data_dir=FOLDER, "
+            "or export OASJAX_DATA_DIR=FOLDER."
         )
-    return find_folder(data_dir)
+    return annotations.find_folder(data_dir)
 
 
-def _lsp_extended_split(split: str) -> str:
-    return "train" if split == "train" else "test"
+def skeleton_in(name: str, folder: Path) -> Skeleton:
+    """The joints of a data set; `folder` as its `find_folder` returns it."""
+    annotations = annotations_of(name)
+    # People of one's own have the joints that their files say.
+    return annotations.skeleton_of(folder) if name == "keypoints_json" else annotations.SKELETON
 
 
-def _lsp_extended_files(data: ConfigDict, split: str) -> Source:
-    people = read_people(_lsp_extended_folder(data), _lsp_extended_split(split))
-    return FilesSource(people, LSP)
+def _own_split(name: str, split: str) -> str:
+    """What a data set calls the split "train", "eval" or "test"."""
+    own = annotations_of(name).SPLITS
+    for candidate in SPLITS[split]:
+        if candidate in own:
+            return candidate
+    raise UserError(_no_split(name, split, own))
 
 
-def _lsp_extended_tfds(data: ConfigDict, split: str) -> Source:
-    from oasjax.input_pipeline.tfds_source import TfdsSource, files_fingerprint, prepare
+def _no_split(name: str, split: str, own: Iterable[str]) -> str:
+    return f"{name} has no split for {split}: it has {', '.join(own)}."
 
-    folder = _lsp_extended_folder(data)
-    fingerprint = files_fingerprint(folder, [folder / "joints.mat", *(folder / "images").iterdir()])
-    prepared_dir = _prepared_dir(data, fingerprint)
-    builder = prepare("lsp_extended", prepared_dir, folder)
-    return TfdsSource(builder, _lsp_extended_split(split), LSP)
+
+def _people_files(data: ConfigDict, split: str) -> Source:
+    folder, own_split = data_folder(data), _own_split(data.name, split)
+    if data.boxes_path and split != "train":
+        people = _people_in_boxes(data, folder, own_split)
+    else:
+        people = annotations_of(data.name).read_people(folder, own_split)
+    return FilesSource(people, skeleton_in(data.name, folder))
+
+
+def _people_in_boxes(data: ConfigDict, folder: Path, own_split: str) -> list[dict[str, Any]]:
+    annotations = annotations_of(data.name)
+    if not hasattr(annotations, "read_boxes"):
+        raise UserError(
+            f"config.data.boxes_path is {data.boxes_path}, but {data.name} is not of COCO's form, in which "
+            "boxes say their picture. Leave it empty."
+        )
+    return annotations.read_boxes(folder, own_split, data.boxes_path)
+
+
+def _people_tfds(data: ConfigDict, split: str) -> Source:
+    from oasjax.input_pipeline.tfds_source import TfdsSource, folder_fingerprint, prepare
+
+    folder, own_split = data_folder(data), _own_split(data.name, split)
+    annotations = annotations_of(data.name)
+    prepared = annotations.splits_of(folder) if hasattr(annotations, "splits_of") else annotations.SPLITS
+    if (data.boxes_path and split != "train") or own_split not in prepared:
+        # Another file of boxes is no reason to prepare all pictures again; and of a split that is not
+        # prepared the reader knows what is missing.
+        return _people_files(data, split)
+    builder = prepare(data.name, _prepared_dir(data, folder_fingerprint(folder)), folder)
+    return TfdsSource(builder, own_split, skeleton_in(data.name, folder), folder)
 
 
 def _synthetic_people_tfds(data: ConfigDict, split: str) -> Source:
     from oasjax.input_pipeline.tfds_source import TfdsSource, prepare
 
-    for each in SPLITS:
+    for each in dict.fromkeys((*_DRAWN_SPLITS, split)):
         _check_drawing(data, each)
     world = {
         "seed": data.seed,
@@ -163,22 +212,36 @@ def _prepared_dir(data: ConfigDict, fingerprint: str) -> Path:
     return root / f"{data.name}-{fingerprint}"
 
 
-# Name of a data set -> kind of source -> what opens one split of it.
-DATA: dict[str, dict[str, Callable[[ConfigDict, str], Source]]] = {
+# Kind of source -> what opens one split.
+Openers = dict[str, Callable[[ConfigDict, str], Source]]
+_PEOPLE: Openers = {"arrays": _people_files, "tfds": _people_tfds}
+
+# By the name of the data set.
+DATA: dict[str, Openers] = {
     "synthetic_people": {"arrays": _synthetic_people_arrays, "tfds": _synthetic_people_tfds},
-    "lsp_extended": {"arrays": _lsp_extended_files, "tfds": _lsp_extended_tfds},
+    "mpii": _PEOPLE,
+    "lsp": _PEOPLE,
+    "lsp_extended": _PEOPLE,
+    "coco_person": _PEOPLE,
+    "crowdpose": _PEOPLE,
+    "ochuman": _PEOPLE,
+    "keypoints_json": _PEOPLE,
 }
 
 
+# Those whose annotations are files in COCO's form.
+COCO_FORM = ("coco_person", "crowdpose", "ochuman", "keypoints_json")
+
+
 def open_source(data: ConfigDict, split: str) -> Source:
-    """The records of one split ("train" or "eval") of what `config.data` names.
+    """The records of one split ("train", "eval" or "test") of what `config.data` names.
 
     Raises:
         UserError: an unknown name or kind of source (the choices are listed), or missing data.
     """
     opener = _choose(_choose(DATA, data.name, "config.data.name"), data.source, "config.data.source")
     if split not in SPLITS:
-        raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
+        raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
     if not data.arrays_path:
         source = opener(data, split)
     elif data.source == "arrays":
@@ -191,6 +254,19 @@ def open_source(data: ConfigDict, split: str) -> Source:
         raise UserError(f"The {split} split of config.data.name={data.name} holds no people.")
     num = _num_people(data, split)
     return FirstPeople(source, num) if num else source
+
+
+def open_ground_truth(data: ConfigDict, split: str) -> dict[str, Any] | None:
+    """The document in COCO's form that keypoint AP of a split ("eval" or "test") is measured against.
+
+    None where the data have none: another form, arrays, a split of pictures alone. UserError as of
+    `open_source`.
+    """
+    if data.arrays_path or data.name not in COCO_FORM:
+        return None
+    annotations = annotations_of(data.name)
+    folder, own_split = data_folder(data), _own_split(data.name, split)
+    return annotations.ground_truth(folder, own_split) if own_split in annotations.splits_of(folder) else None
 
 
 def _saved_arrays(path: Path, split: str) -> ArraysSource:

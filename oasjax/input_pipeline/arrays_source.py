@@ -20,8 +20,13 @@ ARRAY_SHAPES: dict[str, tuple[int | str | None, ...]] = {
     "bbox_xywh": (4,),
     "head_size": (),
     "area": (),
+}
+OPTIONAL_SHAPES: dict[str, tuple[int | str | None, ...]] = {
     "example_id": (),
     "image_id": (),
+    "image_number": (),
+    "person_number": (),
+    "box_score": (),
 }
 
 
@@ -38,8 +43,8 @@ class ArraysSource:
         Args:
             arrays: `image` uint8 (N, H, W, 3), `keypoints` (N, K, 2) in image pixels, `visibility`
                 (N, K), `occlusion_known` (N, K), `bbox_xywh` (N, 4), `head_size` (N,), `area` (N,);
-                `example_id` (N,) and `image_id` (N,) are the positions unless given. Other arrays
-                of N rows go along.
+                `example_id` (N,) and `image_id` (N,) are the positions unless given; `image_number`,
+                `person_number` and `box_score` (N,) may be absent. Other arrays of N rows go along.
             skeleton: the joints of `keypoints`.
             name: how to call these arrays in an error.
 
@@ -54,9 +59,10 @@ class ArraysSource:
         if missing:
             raise UserError(
                 f"{name} lacks the arrays {', '.join(missing)}; it needs {', '.join(ARRAY_SHAPES)} "
-                "(the last two are optional)."
+                f"and may have {', '.join(OPTIONAL_SHAPES)}."
             )
-        for key, row_shape in ARRAY_SHAPES.items():
+        shapes = {key: shape for key, shape in (ARRAY_SHAPES | OPTIONAL_SHAPES).items() if key in arrays}
+        for key, row_shape in shapes.items():
             wanted = (num, *(skeleton.num_joints if d == "K" else d for d in row_shape))
             shape = arrays[key].shape
             if len(shape) != len(wanted) or any(

@@ -38,6 +38,9 @@ HOST_KEYS = (
     "bbox_xywh",
     "example_id",
     "image_id",
+    "image_number",
+    "person_number",
+    "box_score",
     "valid",
 )
 EXAMPLE_KEYS = tuple(dict.fromkeys(DEVICE_KEYS + HOST_KEYS))

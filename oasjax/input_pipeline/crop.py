@@ -75,7 +75,9 @@ def crop_example(record: dict[str, Any], crop: CropConfig, rng: np.random.Genera
     """Cut one person out of a picture: record in image pixels -> pose example in crop pixels.
 
     Args:
-        record: one person (image as (H, W, 3) uint8 RGB, or as the bytes of a JPEG or PNG file).
+        record: one person (image as (H, W, 3) uint8 RGB, or as the bytes of a JPEG or PNG file). It
+            may lack `picture`, what errors call the picture (`image_id`), `image_number` and
+            `person_number` (-1), and `box_score` (1).
         crop: how to cut.
         rng: source of the random scale and rotation; None cuts the plain box (evaluation).
 
@@ -96,7 +98,7 @@ def crop_example(record: dict[str, Any], crop: CropConfig, rng: np.random.Genera
         )
     image = record["image"]
     if isinstance(image, bytes):
-        image = decode_image(image, str(record["image_id"]))
+        image = decode_image(image, str(record.get("picture", record["image_id"])))
     scale, rotation_deg = (1.0, 0.0) if rng is None else random_scale_and_rotation(crop, rng)
     image_to_crop = image_to_crop_matrix(bbox_xywh, crop, scale, rotation_deg)
     image_keypoints = np.asarray(record["keypoints"], np.float32)
@@ -119,5 +121,8 @@ def crop_example(record: dict[str, Any], crop: CropConfig, rng: np.random.Genera
         "bbox_xywh": bbox_xywh,
         "example_id": np.int32(record["example_id"]),
         "image_id": str(record["image_id"]),
+        "image_number": np.int64(record.get("image_number", -1)),
+        "person_number": np.int64(record.get("person_number", -1)),
+        "box_score": np.float32(record.get("box_score", 1.0)),
         "valid": np.True_,
     }

@@ -19,6 +19,7 @@ _JPEG_SIGNATURE = b"\xff\xd8\xff"
 # it.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 _EOI = 0xD9
+_SOS = 0xDA
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -36,6 +37,28 @@ def decode_image(data: bytes, name: str) -> UInt8[np.ndarray, "h w 3"]:
         UserError: empty, neither JPEG nor PNG, cut off, broken, or of more than MAX_PIXELS pixels
             (found from the header, before anything is decoded).
     """
+    image_size(data, name)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise UserError(f"{name} is broken: it cannot be decoded. Fetch it again or remove it.")
+    return image
+
+
+def image_size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height by the header of a JPEG or PNG file, before its EXIF orientation is applied.
+
+    Nothing is decoded; what `decode_image` refuses without decoding is refused here.
+
+    Args:
+        data: the whole file.
+        name: how to call the picture in an error.
+
+    Raises:
+        UserError: empty, neither JPEG nor PNG, cut off, or of more than MAX_PIXELS pixels.
+    """
     if data.startswith(_JPEG_SIGNATURE):
         width, height = _jpeg_size(data, name)
     elif data.startswith(_PNG_SIGNATURE):
@@ -50,13 +73,7 @@ def decode_image(data: bytes, name: str) -> UInt8[np.ndarray, "h w 3"]:
             f"{name} is {width} x {height} pixels by its header, more than the {MAX_PIXELS} that "
             "are accepted. Scale it down."
         )
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise UserError(f"{name} is broken: it cannot be decoded. Fetch it again or remove it.")
-    return image
+    return width, height
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -80,16 +97,18 @@ def _truncated(name: str) -> UserError:
 
 
 def _jpeg_size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height from the frame header; walks to the end marker, as a cut file lacks it.
+    """Width and height from the frame header; sees to it that the end marker is there.
 
     libjpeg fills the missing part of a cut file with grey and reports success, so the decoder
     cannot be asked. The walk jumps over segments by their length: a thumbnail inside one has an end
     marker of its own.
     """
+    # Within a scan FF D9 can only be the end, so where the file ends with it the scan is spared.
+    ending = (_EOI, _SOS) if data.endswith(b"\xff\xd9") else (_EOI,)
     size = None
     position = 2
     while marker := _JPEG_MARKER.search(data, position):
-        if marker[1][0] == _EOI and size is not None:
+        if marker[1][0] in ending and size is not None:
             return size
         segment = data[marker.end() : marker.end() + 7]
         if marker[1][0] in _FRAME_HEADERS:

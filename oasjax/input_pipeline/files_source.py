@@ -8,7 +8,8 @@ from oasjax.input_pipeline.decode import read_bytes
 
 
 class FilesSource:
-    """Annotated people with `image_path`; `source[i]` adds the file's bytes as `image`.
+    """People with `image_path`; `source[i]` adds the file's bytes as `image`, and the path as what
+    errors call the picture.
 
     Attributes:
         skeleton: the joints of `keypoints`.
@@ -24,4 +25,4 @@ class FilesSource:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The record; its picture is the bytes of the file. Raises UserError where it is gone."""
         person = self._people[index]
-        return {**person, "image": read_bytes(person["image_path"])}
+        return {**person, "image": read_bytes(person["image_path"]), "picture": person["image_path"]}

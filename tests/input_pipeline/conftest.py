@@ -1,3 +1,8 @@
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -26,3 +31,25 @@ def arrays() -> dict[str, np.ndarray]:
 @pytest.fixture
 def source(arrays) -> ArraysSource:
     return ArraysSource(arrays, MPII)
+
+
+@pytest.fixture
+def grown_over_2000_batches() -> Callable[[Iterator], tuple[int, int]]:
+    """Takes 200 batches and then 2,000 more; how many bytes the process has grown by meanwhile, and how
+    many bytes those 2,000 batches have."""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("this system does not tell a process's size in /proc")
+
+    def resident_pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    def measure(batches: Iterator) -> tuple[int, int]:
+        for device, _ in itertools.islice(batches, 200):
+            of_a_batch = sum(value.nbytes for value in device.values())
+        del device
+        before = resident_pages()
+        for _ in itertools.islice(batches, 2000):
+            pass
+        return (resident_pages() - before) * os.sysconf("SC_PAGE_SIZE"), 2000 * of_a_batch
+
+    return measure

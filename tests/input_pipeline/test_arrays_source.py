@@ -33,6 +33,8 @@ def test_wrong_shapes_and_types_are_named(arrays):
         ArraysSource(arrays, LSP)
     with pytest.raises(UserError, match=r"bbox_xywh has shape \(6, 4\), expected \(7, 4\)"):
         ArraysSource({**arrays, "bbox_xywh": arrays["bbox_xywh"][:6]}, MPII)
+    with pytest.raises(UserError, match=r"box_score has shape \(7, 2\), expected \(7\)"):
+        ArraysSource({**arrays, "box_score": np.ones((7, 2), np.float32)}, MPII)
     with pytest.raises(UserError, match="image has dtype float32, expected uint8"):
         ArraysSource({**arrays, "image": arrays["image"].astype(np.float32)}, MPII)
 

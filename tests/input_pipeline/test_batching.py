@@ -4,7 +4,9 @@ import threading
 import numpy as np
 import pytest
 
+from oasjax.datasets.skeletons import MPII
 from oasjax.errors import UserError
+from oasjax.input_pipeline.arrays_source import ArraysSource
 from oasjax.input_pipeline.batching import eval_batches, train_batches
 from oasjax.input_pipeline.crop import CropConfig
 from oasjax.input_pipeline.order import epoch_order
@@ -42,10 +44,25 @@ def test_a_batch_has_the_promised_keys_shapes_and_types(source):
     }
     assert set(host) == {
         "image_keypoints", "visibility", "occlusion_known", "head_size", "area", "bbox_xywh",
-        "example_id", "image_id", "valid",
+        "example_id", "image_id", "image_number", "person_number", "box_score", "valid",
     }  # fmt: skip
     assert host["image_id"] == [str(i) for i in host["example_id"]]
     assert host["image_keypoints"].dtype == np.float32
+
+
+def test_the_data_sets_own_numbers_and_the_boxes_scores_go_along(source, arrays):
+    def host_of(source):
+        [(_, host)] = eval_batches(source, CROP, batch_size=7)
+        return [host[key] for key in ("image_number", "person_number", "box_score")]
+
+    given = [np.arange(7) * 10**12, np.arange(7) + 3, np.linspace(0, 1, 7, dtype=np.float32)]
+    names = ("image_number", "person_number", "box_score")
+    numbered = host_of(ArraysSource(arrays | dict(zip(names, given, strict=True)), MPII))
+    absent = host_of(source)
+    for values, expected, default in zip(numbered, given, (-1, -1, 1), strict=True):
+        np.testing.assert_array_equal(values, expected)
+        assert values.dtype == expected.dtype
+        np.testing.assert_array_equal(absent.pop(0), np.full(7, default, expected.dtype), strict=True)
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_threads(source):
@@ -90,7 +107,8 @@ def test_the_processes_slices_make_up_the_global_batch(source):
     for (device, host), (first, first_host), (second, second_host) in zip(whole, *parts, strict=True):
         for key, value in device.items():
             np.testing.assert_array_equal(value, np.concatenate([first[key], second[key]]))
-        assert host["image_id"] == first_host["image_id"] + second_host["image_id"]
+        for key, value in host.items():
+            np.testing.assert_array_equal(value, np.concatenate([first_host[key], second_host[key]]))
 
 
 def test_evaluation_visits_every_example_once_and_marks_the_padding(source):
@@ -150,3 +168,10 @@ def test_an_error_in_a_thread_reaches_the_consumer_and_ends_the_threads(source, 
     with pytest.raises(UserError, match=r"example 5"):
         next(batches)
     assert not crop_threads()
+
+
+def test_memory_stays_flat_over_2000_steps(source, grown_over_2000_batches):
+    batches = train_batches(source, CropConfig((64, 96)), seed=0, start_step=0, batch_size=2)
+    grown, produced = grown_over_2000_batches(batches)
+    batches.close()
+    assert grown < produced / 4

@@ -127,3 +127,11 @@ def test_a_box_without_area_is_refused_by_name(box):
     record = record_with_dots([(5, 5)], box)
     with pytest.raises(UserError, match=r"dots\.png \(example 4\)"):
         crop_example(record, CropConfig((32, 32)), None)
+
+
+def test_an_unreadable_picture_is_called_what_its_source_calls_it():
+    record = {**record_with_dots([(5, 5)], [0, 0, 9, 9]), "image": b"<html></html>"}
+    with pytest.raises(UserError, match=r"^dots\.png is not a JPEG"):
+        crop_example(record, CropConfig((32, 32)), None)
+    with pytest.raises(UserError, match=r"^/data/dots\.png is not a JPEG"):
+        crop_example({**record, "picture": "/data/dots.png"}, CropConfig((32, 32)), None)

@@ -1,29 +1,35 @@
 """Everything that needs TensorFlow, in one file: importing it takes seconds."""
 
-import importlib.util
 import itertools
+import json
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-import oasjax.datasets.lsp_extended
+import oasjax.datasets
 from oasjax.datasets.skeletons import LSP
 from oasjax.errors import UserError
 from oasjax.input_pipeline import open_eval_batches, open_source, open_train_batches
+from oasjax.input_pipeline.batching import Place, eval_batches, train_batches
 from oasjax.input_pipeline.crop import CropConfig
 
+tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+
+from oasjax.input_pipeline.tfds_source import batches_by_tf_data, folder_fingerprint  # noqa: E402 - needs TensorFlow
+
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"),
     # TensorFlow and TFDS use what others have deprecated.
     pytest.mark.filterwarnings("ignore"),
 ]
 
-DUMMY_DATA = Path(oasjax.datasets.lsp_extended.__file__).parent / "dummy_data"
+DATASETS = Path(oasjax.datasets.__path__[0])
+DUMMY_DATA = DATASETS / "lsp_extended" / "dummy_data"
 CROP = CropConfig((32, 40), rotation_deg=20.0, scale_factor=0.25)
 
 
@@ -35,12 +41,13 @@ def folders(tmp_path_factory):
     return root / "lspet", root / "prepared"
 
 
-def data_config(source, data_dir, prepared_dir):
+def data_config(source, data_dir, prepared_dir, name="lsp_extended"):
     return ConfigDict(
         {
-            "name": "lsp_extended",
+            "name": name,
             "source": source,
             "data_dir": str(data_dir),
+            "boxes_path": "",
             "arrays_path": "",
             "prepared_dir": str(prepared_dir),
             "train_size": 0,
@@ -70,8 +77,127 @@ def test_prepared_records_are_the_records_of_the_files(folders, split):
     for index in range(len(files)):
         record = prepared[index]
         assert isinstance(record["image"], bytes)
-        for key, value in record.items():
-            np.testing.assert_array_equal(value, files[index][key], err_msg=key)
+        for key in record.keys() - {"picture"}:
+            np.testing.assert_array_equal(record[key], files[index][key], err_msg=key)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        *itertools.product(["mpii", "lsp", "crowdpose"], ["train", "eval", "test"]),
+        *itertools.product(["coco_person", "keypoints_json"], ["train", "eval"]),
+        *itertools.product(["ochuman"], ["eval", "test"]),
+    ],
+)
+def test_every_data_set_is_the_same_through_tfds(name, split, tmp_path):
+    data_dir = DATASETS / name / "dummy_data"
+    runs = []
+    for kind in ("tfds", "arrays"):
+        source = open_source(data_config(kind, data_dir, tmp_path, name), split)
+        runs.append(list(open_eval_batches(source, CROP, kind, batch_size=2)))
+    assert_batches_equal(*runs)
+    assert any(tmp_path.iterdir())
+
+
+def test_splits_that_are_not_prepared_are_read_from_their_files(tmp_path):
+    data = data_config("tfds", DATASETS / "coco_person" / "dummy_data", tmp_path, "coco_person")
+    with pytest.raises(UserError, match=r"test split of COCO .* --config\.data\.boxes_path"):
+        open_source(data, "test")
+    data.source = "arrays"
+    number = open_source(data, "eval")[0]["image_number"]
+    box = {"image_id": number, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.5}
+    (tmp_path / "boxes.json").write_text(json.dumps([box]))
+    data.update({"source": "tfds", "boxes_path": str(tmp_path / "boxes.json")})
+    [(_, host)] = open_eval_batches(open_source(data, "eval"), CROP, "tfds", batch_size=1)
+    assert host["image_number"].tolist() == [number] and host["box_score"].tolist() == [0.5]
+    assert [path.name for path in tmp_path.iterdir()] == ["boxes.json"]
+
+
+def train_run(source, count, **options):
+    """The first batches; a small batch, so that every run passes from epoch to epoch."""
+    options = {"seed": 3, "start_step": 0, "batch_size": 6, "execute": batches_by_tf_data, **options}
+    batches = train_batches(source, CROP, **options)
+    taken = list(itertools.islice(batches, count))
+    batches.close()
+    return taken
+
+
+class Uneven:
+    """A source whose even records take so long that an idle worker overtakes the busy one."""
+
+    def __init__(self, source, seconds=0.02):
+        self.source, self.skeleton, self.seconds = source, source.skeleton, seconds
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        time.sleep(self.seconds * (index % 2 == 0))
+        return self.source[index]
+
+
+def test_one_worker_and_two_give_the_same_batches_in_the_same_order(folders):
+    source = Uneven(open_both(folders, "train")[0])
+    one, two = (train_run(source, 8, num_threads=num_threads) for num_threads in (1, 2))
+    assert_batches_equal(one, two)
+    one, two = (
+        list(eval_batches(source, CROP, batch_size=3, num_threads=n, execute=batches_by_tf_data))
+        for n in (1, 2)
+    )
+    assert_batches_equal(one, two)
+
+
+def test_the_end_of_the_batches_is_not_waited_for(folders):
+    def seconds_after_the_last_batch(num_batches):
+        source = Uneven(open_both(folders, "train")[0], seconds=0.05)
+        plan = [[Place(0, None)]] * num_batches
+        for _ in batches_by_tf_data(source, CROP, 0, plan, num_threads=1, prefetch=0):
+            last = time.monotonic()
+        return time.monotonic() - last
+
+    # The lengths lie far before the moments at which TensorFlow's tuner would wake up.
+    assert min(seconds_after_the_last_batch(num_batches) for num_batches in (7, 14)) < 0.1
+
+
+def test_a_resumed_run_gives_the_tail_of_the_unbroken_one(folders):
+    source, _ = open_both(folders, "train")
+    assert_batches_equal(train_run(source, 8)[5:], train_run(source, 3, start_step=5))
+
+
+def test_two_processes_put_together_are_one(folders):
+    source, _ = open_both(folders, "train")
+    whole = train_run(source, 5)
+    parts = [train_run(source, 5, process_index=index, process_count=2) for index in range(2)]
+    for one, first, second in zip(whole, *parts, strict=True):
+        for part in range(2):
+            for key, value in one[part].items():
+                np.testing.assert_array_equal(
+                    value, np.concatenate([first[part][key], second[part][key]]), err_msg=key
+                )
+
+
+def test_memory_stays_flat_over_2000_steps(folders, grown_over_2000_batches):
+    _, source = open_both(folders, "train")
+    batches = train_batches(
+        source, CropConfig((64, 96)), seed=0, start_step=0, batch_size=2, execute=batches_by_tf_data
+    )
+    grown, produced = grown_over_2000_batches(batches)
+    batches.close()
+    assert grown < produced / 4
+
+
+def test_tensorflow_traces_once_for_all_batches(folders, monkeypatch):
+    traced = []
+    real = tf.numpy_function
+
+    def counted(*arguments, **options):
+        traced.append(arguments)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(tf, "numpy_function", counted)
+    source, _ = open_both(folders, "train")
+    train_run(source, 20)
+    assert len(traced) == 1
 
 
 @pytest.mark.parametrize("process_count", [1, 2])
@@ -135,6 +261,43 @@ def test_data_are_prepared_once_and_anew_for_another_or_a_changed_folder(folders
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("change", ["annotation", "picture", "new picture", "name", "touch"])
+def test_the_fingerprint_follows_annotations_and_pictures(tmp_path, change):
+    folder = tmp_path / "data"
+    (folder / "images" / "deep").mkdir(parents=True)
+    picture, annotation = folder / "images" / "deep" / "a.JPG", folder / "people.json"
+    for path in (picture, annotation):
+        path.write_bytes(b"1")
+        os.utime(path, (0, 0))
+    before = folder_fingerprint(folder)
+    assert folder_fingerprint(folder) == before
+    if change == "new picture":
+        (folder / "b.png").touch()
+    elif change == "name":
+        picture.rename(picture.with_name("b.JPG"))
+    elif change == "touch":
+        os.utime(picture, (0, 1))
+    else:
+        path = picture if change == "picture" else annotation
+        path.write_bytes(b"22")
+        os.utime(path, (0, 0))
+    assert folder_fingerprint(folder) != before
+
+
+def test_the_fingerprint_leaves_out_other_files_and_is_not_caught_in_a_circle_of_links(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    before = folder_fingerprint(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "b.jpg").touch()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "again").symlink_to(tmp_path)
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    assert folder_fingerprint(tmp_path) == before
+    (tmp_path / "elsewhere").symlink_to(DUMMY_DATA)
+    assert folder_fingerprint(tmp_path) != before
+
+
 def test_the_cache_folder_of_the_user_is_the_default(folders, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     open_source(data_config("tfds", folders[0], ""), "eval")
@@ -155,7 +318,10 @@ def test_an_unreadable_picture_is_the_same_user_error_as_without_tf(folders, tmp
         with pytest.raises(UserError) as caught:
             next(batches)
         messages.append(str(caught.value))
-    assert messages[0] == messages[1] and "im00005.jpg" in messages[0]
+    problem = "is truncated" if form == "cut" else "is not a JPEG or PNG picture"
+    prepared, files = messages
+    assert files.startswith(f"{picture} {problem}")
+    assert prepared == files.replace(str(picture), f"im00005.jpg in {tmp_path / 'lspet'}")
     assert "Traceback" not in capfd.readouterr().err
 
 
