@@ -21,8 +21,8 @@ ALLOWED = {
     "losses": {"ops"},
     "models": {"ops", "codecs"},
     "augmentation": {"ops", "codecs", "datasets.skeletons"},
-    "evaluation": {"ops", "codecs", "datasets.skeletons", "datasets.mat_file"},
-    "datasets": {"ops", "input_pipeline"},
+    "evaluation": {"ops", "codecs", "datasets.skeletons", "datasets.mat_file", "text_table"},
+    "datasets": {"ops", "input_pipeline", "text_table"},
     "input_pipeline": {"ops", "datasets"},
     "weights": {"ops", "models", "datasets.skeletons", "config_sections"},
 }
@@ -30,10 +30,10 @@ LIBRARY = {"ops", "codecs", "losses", "models", "augmentation", "evaluation", "d
 LIBRARY |= {"input_pipeline", "weights", "compilation_cache"}
 ALLOWED["training"] = LIBRARY | {"inference.drawing"}
 ALLOWED["inference"] = LIBRARY | {"training"}
-ALLOWED["cli"] = LIBRARY | {"training", "inference", "model_catalog"}
+ALLOWED["cli"] = LIBRARY | {"training", "inference", "model_catalog", "text_table"}
 
 # Files beside the packages.
-TOP_LEVEL = {"errors", "compilation_cache", "config_sections", "model_catalog", "__main__"}
+TOP_LEVEL = {"errors", "compilation_cache", "config_sections", "model_catalog", "text_table", "__main__"}
 KNOW_NO_USER_ERRORS = {"ops", "codecs", "losses"}
 # These three and flax's event writer bring TensorFlow along.
 TENSORFLOW = ("tensorflow", "tensorflow_datasets", "tensorboard", "flax.metrics.tensorboard")

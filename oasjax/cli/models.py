@@ -29,6 +29,7 @@ from typing import Any
 
 from oasjax.errors import UserError
 from oasjax.model_catalog import CATALOG, CatalogEntry, measure, parameters_by_part, published_gflops
+from oasjax.text_table import aligned
 
 LEGEND = """\
 G: 10^9 multiply-adds of convolutions and matrix products for one crop. Gi: 2^30 of them, the "GFLOPs" of
@@ -85,17 +86,8 @@ def table(entries: list[CatalogEntry]) -> str:
     remarks = list(dict.fromkeys(filter(None, map(_remark, entries))))
     header = ("model", "input", "joints", "parameters", "G", "Gi", "published", "GFLOPs", "")
     rows = [header, *(_cells(entry, remarks) for entry in entries)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "-" * max(map(len, lines)))
     numbered = [f"[{number}] {remark}" for number, remark in enumerate(remarks, start=1)]
-    return "\n".join([*lines, "", *numbered, "", LEGEND])
+    return "\n".join([aligned(rows), "", *numbered, "", LEGEND])
 
 
 def _remark(entry: CatalogEntry) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from oasjax.text_table import aligned
+
 # Row of the table -> (part, key) in a split's report, key of the published figure.
 _ROWS: dict[str, tuple[str, str, str]] = {
     "people annotated": ("annotated", "people", "people"),
@@ -72,7 +74,7 @@ def _counts_table(splits: dict[str, dict[str, Any]]) -> str:
             if split["published"]:
                 row.append(_published_cell(split["published"].get(quantity)))
         rows.append(row)
-    return "\n".join([_aligned(rows), *_sources(splits)])
+    return "\n".join([aligned(rows), *_sources(splits)])
 
 
 def _sources(splits: dict[str, dict[str, Any]]) -> list[str]:
@@ -92,7 +94,7 @@ def _sources(splits: dict[str, dict[str, Any]]) -> list[str]:
 
 def _joints_table(split: str, per_joint: dict[str, dict[str, Any]]) -> str:
     header = [f"{split}, by joint", *("hidden" if key == "hidden_share" else key for key in _JOINT_COLUMNS)]
-    return _aligned(
+    return aligned(
         [header, *([joint, *(_cell(row[key]) for key in _JOINT_COLUMNS)] for joint, row in per_joint.items())]
     )
 
@@ -144,16 +146,3 @@ def _published_cell(figure: dict[str, Any] | None) -> str:
     if figure is None:
         return ""
     return f"{figure['number']:,}" + ("" if figure["certain"] else "?")
-
-
-def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(lines)

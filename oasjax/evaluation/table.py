@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from oasjax.evaluation.pck import SPLITS, Metrics
+from oasjax.text_table import aligned
 
 COUNT_METRIC = "people_left_out"
 # Everything else is in percent.
@@ -42,17 +43,7 @@ def _block(results: Mapping[str, Metrics], metric: str) -> str:
             scores = (metrics.get(split) or {}).get(metric) or {}
             label = name if len(results) > 1 else ""
             rows.append([split, label, *(_cell(scores.get(part), digits) for part in parts)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    # Names stand left, numbers right; a column that holds nothing takes no room.
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            if width
-        )
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return aligned(rows, left=2)
 
 
 def splits_of(metric: str) -> tuple[str, ...]:
