@@ -19,6 +19,7 @@ import numpy as np
 
 # TensorFlow greets with a screenful unless told before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
