@@ -2,9 +2,9 @@
 
 The annotations are looked at as they stand in the file (COCO form), before anything is read into
 records: what the reader refuses is explained here too, and what it fills in (`keypoints_json`) while
-other tools stop at it. Each finding is a sentence with the first
-records that it concerns. What is looked for is what users of the COCO form run into again and again
-(issues 306, 715, 1524, 1795, 2248, 2255 of open-mmlab/mmpose; 130 of cocodataset/cocoapi).
+other tools stop at it. Each finding is a sentence with the first records that it concerns. What is
+looked for is what users of the COCO form run into again and again (issues 306, 715, 1524, 1795, 2248,
+2255 of open-mmlab/mmpose; 130 of cocodataset/cocoapi).
 """
 
 import os
@@ -115,8 +115,7 @@ def shared_pictures(digests: Mapping[str, Mapping[str, bytes]]) -> list[Finding]
             if shared:
                 sentence = (
                     f"{len(shared)} of {len(digests[second])} pictures of {second} are in {first} too: "
-                    f"scores on "
-                    f"{second} say nothing about new pictures; take them out of one of the two"
+                    f"scores on {second} say nothing about new pictures; take them out of one of the two"
                 )
                 found.append(
                     Finding("shared_pictures", True, sentence, len(shared), tuple(shared[:FIRST_RECORDS]))

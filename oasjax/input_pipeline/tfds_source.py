@@ -162,8 +162,8 @@ def batches_by_tf_data(
 
     TensorFlow orders the work, the work itself is `make_example`.
 
-    Closing the generator drops the dataset. An exception raised for an example surfaces as itself
-    when its batch is asked for.
+    Closing the generator drops the dataset; one that is neither used up nor closed may keep Python
+    from ending. An exception raised for an example surfaces as itself when its batch is asked for.
     """
     plan = iter(plan)
     first = next(plan)
@@ -212,8 +212,8 @@ def batches_by_tf_data(
 
     options = tf.data.Options()
     options.deterministic = True
-    # Nothing is left to tune, and the end of a dataset would wait for the tuner to wake up: it sleeps
-    # twice as long each time.
+    # Nothing is left to tune, and the end of a dataset now and then waits for the tuner to wake up,
+    # which sleeps twice as long each time.
     options.autotune.enabled = False
     options.threading.private_threadpool_size = num_threads
     dataset = (
