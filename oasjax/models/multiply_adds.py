@@ -14,7 +14,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 # Primitives that run their body exactly once. Any other that holds a body with products is refused: a guess
 # (a `shard_map` body, say, has the shapes of one device) would give a wrong number without a word.
-RUN_ONCE = ("jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat2")
+# JAX 0.12 calls closed_call eval_jaxpr.
+RUN_ONCE = ("jit", "closed_call", "eval_jaxpr", "custom_jvp_call", "custom_vjp_call", "remat2")
 
 
 def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
