@@ -25,74 +25,24 @@ from oasjax import config_sections
 
 
 def get_config() -> ConfigDict:
-    config = ConfigDict()
-    config.task = "oasnet"
-    config.seed = 0
+    config = config_sections.pose()
     config.skeleton = "lsp"
-
-    config.data = ConfigDict()
     config.data.name = "lsp_extended"
-    config.data.source = "tfds"  # "arrays": straight from the folder, without TensorFlow
-    config.data.data_dir = ""  # "": the environment variable OASJAX_DATA_DIR
-    config.data.arrays_path = ""
-    config.data.boxes_path = ""  # to test on a detector's boxes (COCO family): its JSON file
-    config.data.prepared_dir = ""
     config.data.input_size_wh = (64, 64)
-    config.data.padding = 1.25
-    config.data.normalization = "imagenet"  # of colours; hourglass, or none: [0, 1]
-    config.data.rotation_deg = 20.0  # standard deviation; three in five crops are turned
+    config.data.rotation_deg = 20.0
     config.data.scale_factor = 0.2
-    config.data.train_size = 0  # 0: all there are
-    config.data.eval_size = 0
 
-    config.augment = ConfigDict()
-    config.augment.flip_probability = 0.5
-    config.augment.colour_jitter = 0.2
-    config.augment.patches = ConfigDict()  # artificial occluders of the occluded branch
-    config.augment.patches.min_patches = 0
-    config.augment.patches.max_patches = 3
-    config.augment.patches.min_side = 0.1  # of the crop's shorter side
-    config.augment.patches.max_side = 0.3
-    config.augment.patches.jitter = 0.05
-    config.augment.patches.flat_probability = 0.3
-
-    config.model = config_sections.model("hourglass")
     config.model.hourglass.num_stacks = 1
     config.model.hourglass.depth = 3
     config.model.hourglass.features = 48
     config.model.hourglass.stem_features = 12
-
-    config.target = ConfigDict()
     config.target.sigma_cells = 1.5
-    config.target.frame = "centre"  # of heatmap cells; corner: that of the published networks
-
-    config.loss = ConfigDict()
     config.loss.occlusion_weight = 0.1  # lambda_o of eq. 4; 1 in the paper, see docs/choices.md
-    config.loss.mimic = config_sections.mimic()
 
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "adam"
     config.optimizer.learning_rate = 3e-3
-    config.optimizer.weight_decay = 0.0
-    config.optimizer.schedule = ConfigDict()
-    config.optimizer.schedule.name = "cosine"
     config.optimizer.schedule.warmup_steps = 200
-    config.optimizer.schedule.boundaries = ()
-    config.optimizer.schedule.factor = 0.01
-
-    config.train = ConfigDict()
     config.train.batch_size = 8
     config.train.num_steps = 24000
-
-    config.eval = ConfigDict()
-    config.eval.batch_size = 64
-    config.eval.flip_test = True
     config.eval.metrics = ("pck",)
-    config.eval.oks_nms = 0.9  # keypoint_ap: of two people more alike (OKS) the better counts; 0: both
     config.eval.test_sets = ("clean", "pasted")
-
-    config.log = ConfigDict()
-    config.log.every = 100
-    config.log.checkpoint_every = 1000
-    config.log.keep_checkpoints = 2
     return config

@@ -1,8 +1,157 @@
-"""Sections that every config of a system shares, with the paper's values. No JAX: configs load in no time."""
+"""Sections of a config: our own conventions, the paper's values. No JAX: configs load in no time.
+
+A config file takes `pose()` and changes what is its own:
+
+    config = config_sections.pose()
+    config.train.batch_size = 16
+"""
 
 from ml_collections import ConfigDict
 
 from oasjax.ops.choices import check_choice
+
+
+def pose() -> ConfigDict:
+    """A whole config of the task `oasnet`: siamese training on drawn people, by our own conventions."""
+    config = ConfigDict()
+    config.task = "oasnet"
+    config.seed = 0
+    config.skeleton = "mpii"  # one of oasjax.datasets.skeletons, or from_data
+    config.data = data()
+    config.augment = augment()
+    config.model = model("hourglass")
+    config.target = target()
+    config.loss = loss()
+    config.optimizer = optimizer()
+    config.train = train()
+    config.eval = evaluation()
+    config.log = log()
+    return config
+
+
+def data() -> ConfigDict:
+    """`config.data`: which people, and how they are cut out (`oasjax.input_pipeline`)."""
+    data = ConfigDict()
+    data.name = "synthetic_people"
+    data.source = "tfds"  # or arrays: without TensorFlow
+    data.data_dir = ""  # "": the environment variable OASJAX_DATA_DIR
+    data.arrays_path = ""  # with source arrays: .npz files in place of the data set
+    data.boxes_path = ""  # to test on a detector's boxes (COCO family): its JSON file
+    data.prepared_dir = ""  # where TFDS keeps what it prepared; "": the user's cache folder
+    data.train_on = ()  # NAME or NAME:SPLIT; (): the split train of `name`
+    data.eval_split = "eval"  # or train: to see what was learnt by heart
+    data.pseudo_labels = ""  # a model whose occlusion maps stand in where the data tell of no occlusion
+    data.train_size = 0  # 0: all there are
+    data.eval_size = 0
+
+    data.input_size_wh = (256, 256)
+    data.geometry = "centre"  # hrnet, hourglass or udp: as published
+    data.padding = 1.25  # of the person's box
+    data.clip_boxes = False  # True: to the picture first, as HRNet does on COCO
+    data.rotation_deg = 0.0  # standard deviation
+    data.rotation_probability = 0.6
+    data.scale_factor = 0.0  # standard deviation
+    data.half_body_probability = 0.0
+    data.normalization = "imagenet"  # of colours; hourglass, or none: [0, 1]
+
+    data.look = "studio"  # of drawn people; or street
+    data.render_size = 128
+    data.seed = 0  # of the drawing; the held-out people use the next one
+    return data
+
+
+def augment() -> ConfigDict:
+    """`config.augment`: what happens to crops on the device (`oasjax.augmentation`)."""
+    augment = ConfigDict()
+    augment.flip_probability = 0.5
+    augment.colour_jitter = 0.2
+
+    augment.patches = ConfigDict()  # artificial occluders of the occluded branch
+    augment.patches.min_patches = 0
+    augment.patches.max_patches = 3
+    augment.patches.min_side = 0.1  # of the crop's shorter side
+    augment.patches.max_side = 0.3
+    augment.patches.jitter = 0.05
+    augment.patches.round_probability = 0.5  # ellipse instead of rectangle
+    augment.patches.kinds = ConfigDict()  # what patches show, by relative frequency
+    augment.patches.kinds.flat = 0.3  # one colour
+    augment.patches.kinds.other = 0.7  # a piece of another crop of the batch
+    augment.patches.kinds.background = 0.0  # a piece of the same crop without joints
+    augment.patches.kinds.joint = 0.0  # another joint of the same crop, put on the background
+    augment.patches.kinds.cutout = 0.0  # a person or an object, cut out along its mask
+    augment.patches.cutouts = ""  # where cut-outs come from; "": the masks of the training people
+    return augment
+
+
+def target() -> ConfigDict:
+    """`config.target`: joints <-> heatmaps (`oasjax.codecs`)."""
+    target = ConfigDict()
+    target.codec = "subpixel"  # hrnet, hourglass, dark or udp: as published
+    target.sigma_cells = 1.0
+    target.blur_kernel = 11  # of the decoders dark and udp
+    target.joint_weights = (
+        False  # True: as HRNet on COCO, 1.2 for elbows and knees, 1.5 for wrists and ankles
+    )
+    return target
+
+
+def loss() -> ConfigDict:
+    """`config.loss`: L of eq. 11."""
+    loss = ConfigDict()
+    loss.reduction = "mean"  # of L_J and L_o; sum: as printed in eqs. 2 and 3
+    loss.factor = 1.0  # of L_J and L_o; 0.5 in HRNet's code
+    loss.hard_joints = 0  # L_J of each person's so many worst joints alone; 0: of all
+    loss.occlusion_weight = 1.0  # lambda_o
+    loss.branches = "both"  # which carry L_J and L_o; or occluded
+    loss.mimic = mimic()
+    return loss
+
+
+def optimizer() -> ConfigDict:
+    """`config.optimizer` (`oasjax.training.optimizers`)."""
+    optimizer = ConfigDict()
+    optimizer.name = "adam"  # or rmsprop
+    optimizer.learning_rate = 1e-3
+    optimizer.weight_decay = 0.0
+    optimizer.schedule = ConfigDict()
+    optimizer.schedule.name = "cosine"  # or step
+    optimizer.schedule.warmup_steps = 0
+    optimizer.schedule.boundaries = ()  # of the steps, as parts of the run
+    optimizer.schedule.factor = 0.01  # at each step; of the cosine, at its end
+    return optimizer
+
+
+def train() -> ConfigDict:
+    """`config.train`."""
+    train = ConfigDict()
+    train.branches = "siamese"  # occluded and clean; single: the occluded one alone
+    train.batch_norm = "joint"  # one pass of both branches; separate: one of each, with its own statistics
+    train.teacher = ""  # single: a model that shows its features of the clean crops (distillation)
+    train.batch_size = 16  # people
+    train.num_steps = 10000
+    return train
+
+
+def evaluation() -> ConfigDict:
+    """`config.eval` (`oasjax.training.scoring`)."""
+    evaluation = ConfigDict()
+    evaluation.batch_size = 64
+    evaluation.flip_test = True
+    evaluation.scales = (1.0,)  # of the crop; the mean of all is taken
+    evaluation.metrics = ("pckh", "pck", "occlusion")
+    evaluation.oks_nms = 0.9  # keypoint_ap: of two people more alike (OKS) the better counts; 0: both
+    evaluation.test_sets = ("clean",)  # and pasted: with fixed occluders
+    return evaluation
+
+
+def log() -> ConfigDict:
+    """`config.log`: in steps."""
+    log = ConfigDict()
+    log.every = 100
+    log.checkpoint_every = 1000
+    log.keep_checkpoints = 2
+    return log
+
 
 # The dilated pair of the reconstruction and the convolutions around it; reasons in docs/choices.md.
 ERASE_RECONSTRUCT_PRESETS = {

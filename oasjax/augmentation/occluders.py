@@ -4,7 +4,7 @@ A patch is an axis-parallel ellipse or rectangle centred near a random labelled 
 another crop of the batch, or a flat colour. Which joints it hides is known exactly.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,8 @@ def sample_patches(
     min_side: float,
     max_side: float,
     jitter: float,
-    flat_probability: float,
+    round_probability: float,
+    kinds: Any,
 ) -> Patches:
     """Draw `min_patches` to `max_patches` patches for each image (the number uniform).
 
@@ -53,7 +54,8 @@ def sample_patches(
             patches fall anywhere.
         min_side, max_side: range of the (uniform) sides as fractions of the crop's shorter side.
         jitter: standard deviation of a patch's centre around its joint, same unit.
-        flat_probability: share of patches of one flat colour.
+        round_probability: share of ellipses.
+        kinds: what patches show -> relative frequency.
     """
     batch = labelled.shape[0]
     shape = (batch, max_patches)
@@ -77,8 +79,8 @@ def sample_patches(
         center=center,
         half_size=sides * unit / 2,
         active=jnp.arange(max_patches) < number,
-        round=jax.random.bernoulli(next(keys), 0.5, shape),
-        flat=jax.random.bernoulli(next(keys), flat_probability, shape),
+        round=jax.random.bernoulli(next(keys), round_probability, shape),
+        flat=jax.random.bernoulli(next(keys), kinds["flat"] / (kinds["flat"] + kinds["other"]), shape),
         colour=jax.random.uniform(next(keys), (*shape, 3)),
         source=(jnp.arange(batch)[:, None] + step) % batch,
         shift=jax.random.randint(next(keys), (*shape, 2), 0, min(height, width)),

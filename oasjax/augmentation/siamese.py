@@ -101,7 +101,14 @@ def prepare(
     visibility = jnp.where(heatmap.inside(points, height, width), visibility, 0)
     labelled = visibility > 0
 
-    drawn = occluders.sample_patches(patch_key, points, labelled, height=height, width=width, **dict(patches))
+    drawn = occluders.sample_patches(
+        patch_key,
+        points,
+        labelled,
+        height=height,
+        width=width,
+        **{name: value for name, value in patches.items() if name != "cutouts"},
+    )
     pasted = occluders.covered(drawn, points).any(axis=1)
     occluded_images = occluders.paste(images, drawn)
 

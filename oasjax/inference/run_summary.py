@@ -83,7 +83,9 @@ def true_occlusion_maps(
     known = rows["occlusion_known"] | rows["pasted"]
     hidden = (visibility == 1) & known & np.asarray(heatmap.inside(points, crop_height, crop_width))
     drawn = heatmap.encode(
-        heatmap.pixels_to_cells(points, crop_width // width, config["target"]["frame"]),
+        heatmap.pixels_to_cells(
+            points, crop_width // width, "centre" if config["target"]["codec"] == "subpixel" else "corner"
+        ),
         jnp.asarray(hidden),
         height=height,
         width=width,

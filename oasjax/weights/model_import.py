@@ -179,7 +179,7 @@ def network_config(network: Network, skeleton: Skeleton, input_size_wh: tuple[in
     config.model.erase_reconstruct.erase = False
     config.model.erase_reconstruct.reconstruct = False
     config.model[backbone].update(network.fields)
-    config.target = ConfigDict({"frame": "corner"})
+    config.target = ConfigDict({"codec": "hrnet"})
     config.loss = ConfigDict({"mimic": config_sections.mimic()})
     config.loss.mimic.kind = "none"
     config.train = ConfigDict({"num_steps": 0})

@@ -12,7 +12,8 @@ SETTINGS = {
     "min_side": 0.2,
     "max_side": 0.4,
     "jitter": 0.02,
-    "flat_probability": 0.5,
+    "round_probability": 0.5,
+    "kinds": {"flat": 0.5, "other": 0.5},
 }
 
 

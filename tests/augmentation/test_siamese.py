@@ -17,7 +17,8 @@ PATCHES = {
     "min_side": 0.3,
     "max_side": 0.3,
     "jitter": 0.0,
-    "flat_probability": 1.0,
+    "round_probability": 0.5,
+    "kinds": {"flat": 1.0, "other": 0.0},
 }
 SETTINGS = {
     "flip_permutation": flip_permutation(MPII),

@@ -38,15 +38,15 @@ def rows() -> dict[str, np.ndarray]:
     }
 
 
-def config(frame: str) -> dict:
-    return {"data": {"input_size_wh": (32, 32)}, "target": {"sigma_cells": 1.0, "frame": frame}}
+def config(codec: str) -> dict:
+    return {"data": {"input_size_wh": (32, 32)}, "target": {"sigma_cells": 1.0, "codec": codec}}
 
 
-@pytest.mark.parametrize("frame", ["centre", "corner"])
-def test_the_true_map_shows_hidden_joints_in_the_frame_of_the_predicted_one(frame):
-    (person,) = example_people(rows(), NoRecords(), config(frame))
+@pytest.mark.parametrize("codec", ["subpixel", "hrnet"])
+def test_the_true_map_shows_hidden_joints_in_the_frame_of_the_predicted_one(codec):
+    (person,) = example_people(rows(), NoRecords(), config(codec))
     # Pixel (16, 8) is cell (4, 2) of the published networks and lies 3/8 of a cell before it in ours.
-    offset = {"centre": 0.375, "corner": 0.0}[frame]
+    offset = {"subpixel": 0.375, "hrnet": 0.0}[codec]
     assert np.unravel_index(person["occlusion_map"].argmax(), (8, 8)) == (2, 4)
     np.testing.assert_allclose(person["occlusion_map"].max(), np.exp(-(offset**2)), rtol=1e-5)
     assert person["visibility"][10] == 1
@@ -54,9 +54,9 @@ def test_the_true_map_shows_hidden_joints_in_the_frame_of_the_predicted_one(fram
 
 def test_the_true_map_stands_beside_a_predicted_one_only():
     without = {name: column for name, column in rows().items() if name != "occlusion_map"}
-    (person,) = example_people(without, NoRecords(), config("centre"))
+    (person,) = example_people(without, NoRecords(), config("subpixel"))
     assert person["occlusion_map"] is None and person["predicted_occlusion_map"] is None
     assert person["predicted_occlusion"] is not None
     without.pop("occlusion")
-    (person,) = example_people(without, NoRecords(), config("centre"))
+    (person,) = example_people(without, NoRecords(), config("subpixel"))
     assert person["predicted_occlusion"] is None

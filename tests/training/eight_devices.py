@@ -55,7 +55,7 @@ def siamese_pair(mesh: Mesh) -> SiamesePair:
             colour_jitter=0.2,
             patches=config.augment.patches,
             normalization=config.data.normalization,
-            frame=config.target.frame,
+            frame="centre",
         )
 
     return jax.jit(prepared, in_shardings=split(mesh))(shard_batch(mesh, random_batch(16)))

@@ -258,7 +258,7 @@ def test_without_an_occlusion_head_no_occlusion_is_predicted(make_quick_task):
 
 def test_predictions_in_the_frame_of_the_published_networks(make_quick_task):
     """Cell 0 is pixel 0, and the maps of the mirrored picture move by one cell."""
-    task = make_quick_task("--config.target.frame=corner")
+    task = make_quick_task("--config.target.codec=hrnet")
     variables = variables_of(task)
 
     def maps(images):
@@ -326,7 +326,7 @@ def test_the_config_reaches_the_preparation_of_pairs(make_quick_task, monkeypatc
         return siamese_pair()
 
     monkeypatch.setattr(oasnet, "prepare", prepare)
-    task = make_quick_task("--config.data.normalization=none", "--config.target.frame=corner")
+    task = make_quick_task("--config.data.normalization=none", "--config.target.codec=hrnet")
     variables = variables_of(task)
     jax.eval_shape(
         lambda params: task.loss(params, variables["model_state"], {}, jax.random.key(0), 0),
@@ -339,7 +339,6 @@ def test_the_config_reaches_the_preparation_of_pairs(make_quick_task, monkeypatc
     ("overrides", "message"),
     [
         (("--config.data.normalization=vgg",), "config.data.normalization is 'vgg'.*hourglass.*imagenet"),
-        (("--config.target.frame=middle",), "config.target.frame is 'middle'.*centre.*corner"),
         (("--config.model.name=hrnet",), "config.model.*section 'hrnet' is missing"),
         (("--config.model.occlusion_head=none",), "config.model.*erasing needs an occlusion map"),
         (("--config.model.erase_reconstruct.width=16",), "config.model.*reduce_kernel is 0"),

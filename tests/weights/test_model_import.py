@@ -67,7 +67,7 @@ def test_every_kind_of_file_gives_the_same_model_folder(name, small_network, wri
     weight = state["pre.1.conv1.conv.weight" if name == "princeton" else "layer1.0.conv1.weight"]
     np.testing.assert_array_equal(kernel, weight.transpose(2, 3, 1, 0))
     assert config["skeleton"] == "coco" and config["data"]["normalization"] == NORMALIZATION[name]
-    assert (config["data"]["padding"], config["target"]["frame"]) == (1.25, "corner")
+    assert (config["data"]["padding"], config["target"]["codec"]) == (1.25, "hrnet")
     assert sum(a.size for a in flatten_variables(variables["params"]).values()) == imported.num_parameters
 
 

@@ -62,10 +62,12 @@ class OASNetTask:
         except ValueError as error:
             raise UserError(f"config.skeleton: {error}") from None
         self.config = config
-        self.normalization, self.frame = config["data"]["normalization"], config["target"]["frame"]
+        self.normalization, self.frame = (
+            config["data"]["normalization"],
+            ("centre" if config["target"]["codec"] == "subpixel" else "corner"),
+        )
         try:
             check_choice("config.data.normalization", self.normalization, colour.NORMALIZATIONS)
-            check_choice("config.target.frame", self.frame, heatmap.FRAMES)
         except ValueError as error:
             raise UserError(str(error)) from None
         try:
@@ -222,6 +224,7 @@ class OASNetTask:
         labelled = (batch["visibility"] > 0) & heatmap.inside(batch["keypoints"], height, width)
         seed = jax.random.key(self.config["seed"])
         patches = dict(self.config["augment"]["patches"]) | {"min_patches": 1}
+        del patches["cutouts"]
 
         def one(image: Array, points: Array, labels: Array, example_id: Array):
             drawn = occluders.sample_patches(
