@@ -1,8 +1,12 @@
 """OASNet on HRNet-W32 at its published size (256x192), trained as the paper trains it, but on drawn people.
 
-For trying the full-size network, its speed and its memory without a download; no row of the paper.
+For trying the full-size network, its speed and its memory without a download.
+
+Group: to try
+Paper: not in the paper
 Command: oasjax train --config full_hrnet_w32 --workdir runs/full_hrnet_w32
-Cost: made for accelerators. Three steps of 2 pairs on 2 CPU cores: docs/benchmarks.md. Score: not measured.
+Cost: made for accelerators. Three steps of 2 pairs on 2 CPU cores: docs/benchmarks.md.
+Score: not measured
 """
 
 import runpy

@@ -3,6 +3,8 @@
 LSP-extended says nothing of natural occlusion, so only pasted occluders teach the occlusion map, and the
 test is made twice: on clean pictures, and with fixed occluders whose hidden joints are known exactly.
 
+Group: to try
+Paper: not in the paper
 Command: OASJAX_DATA_DIR=FOLDER oasjax train --config lspet_small --workdir runs/lspet_small
    (FOLDER/lspet, or --config.data.data_dir, holds joints.mat and images/)
 Cost: 24000 steps of 8 pairs; 50 minutes on 2 cores of an AMD EPYC that also did other work (66 images/s

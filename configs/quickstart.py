@@ -1,5 +1,7 @@
 """Quickstart: siamese OASNet on drawn people (`synthetic_people`), small enough for two CPU cores.
 
+Group: to try
+Paper: not in the paper
 Command: make quickstart   (oasjax train --config quickstart --workdir runs/quickstart)
 Cost: 6000 steps of 8 pairs; 3.5 minutes of training, 4.5 with installation and evaluation, on 2 cores of an
    AMD EPYC (230 images/s).

@@ -1,7 +1,10 @@
 """Smoke test: the quickstart with tiny pictures, a tiny network and 20 steps. It learns nothing.
 
+Group: to try
+Paper: not in the paper
 Command: oasjax train --config smoke --workdir runs/smoke
-Cost: under a minute on two CPU cores, nearly all of it compilation. Score: none to speak of.
+Cost: under a minute on two CPU cores, nearly all of it compilation.
+Score: none to speak of
 """
 
 import runpy

@@ -66,21 +66,27 @@ def augment() -> ConfigDict:
     augment.flip_probability = 0.5
     augment.colour_jitter = 0.2
 
-    augment.patches = ConfigDict()  # artificial occluders of the occluded branch
-    augment.patches.min_patches = 0
-    augment.patches.max_patches = 3
-    augment.patches.min_side = 0.1  # of the crop's shorter side
-    augment.patches.max_side = 0.3
-    augment.patches.jitter = 0.05
-    augment.patches.round_probability = 0.5  # ellipse instead of rectangle
-    augment.patches.kinds = ConfigDict()  # what patches show, by relative frequency
-    augment.patches.kinds.flat = 0.3  # one colour
-    augment.patches.kinds.other = 0.7  # a piece of another crop of the batch
-    augment.patches.kinds.background = 0.0  # a piece of the same crop without joints
-    augment.patches.kinds.joint = 0.0  # another joint of the same crop, put on the background
-    augment.patches.kinds.cutout = 0.0  # a person or an object, cut out along its mask
-    augment.patches.cutouts = ""  # where cut-outs come from; "": the masks of the training people
+    augment.patches = patches()  # artificial occluders of the occluded branch
     return augment
+
+
+def patches() -> ConfigDict:
+    """`config.augment.patches`, and `config.eval.patches` (`oasjax.augmentation.occluders`)."""
+    patches = ConfigDict()
+    patches.min_patches = 0
+    patches.max_patches = 3
+    patches.min_side = 0.1  # of the crop's shorter side
+    patches.max_side = 0.3
+    patches.jitter = 0.05
+    patches.round_probability = 0.5  # ellipse instead of rectangle
+    patches.kinds = ConfigDict()  # what patches show, by relative frequency
+    patches.kinds.flat = 0.3  # one colour
+    patches.kinds.other = 0.7  # a piece of another crop of the batch
+    patches.kinds.background = 0.0  # a piece of the same crop without joints
+    patches.kinds.joint = 0.0  # another joint of the same crop, put on the background
+    patches.kinds.cutout = 0.0  # a person or an object, cut out along its mask
+    patches.cutouts = ""  # where cut-outs come from; "": the masks of the training people
+    return patches
 
 
 def target() -> ConfigDict:
@@ -141,6 +147,8 @@ def evaluation() -> ConfigDict:
     evaluation.metrics = ("pckh", "pck", "occlusion")
     evaluation.oks_nms = 0.9  # keypoint_ap: of two people more alike (OKS) the better counts; 0: both
     evaluation.test_sets = ("clean",)  # and pasted: with fixed occluders
+    evaluation.patches = patches()  # these; whatever a model was trained with, the test is the same
+    evaluation.patches.min_patches = 1
     return evaluation
 
 
@@ -257,3 +265,106 @@ def mimic() -> ConfigDict:
     mimic.critic.training = "joint"  # frozen, adversarial or ema
     mimic.critic.ema_decay = 0.999
     return mimic
+
+
+def hourglass_protocol(config: ConfigDict, people: int) -> None:
+    """Crops, targets and training of the paper's hourglass rows on MPII and LSP (section 4.2).
+
+    "The same data augmentations scheme as previous works [39, 8]": 39 is PyraNet (bearpaw/PyraNet: opts.lua,
+    datasets/mpii.lua), which turns a crop with probability 0.4. The batch size is not given; 16 is the larger
+    one of PyraNet's.
+
+    Args:
+        config: a config of `pose`; changed.
+        people: to train on, in one epoch.
+    """
+    config.data.input_size_wh = (256, 256)
+    config.data.geometry = "hourglass"
+    config.data.padding = 1.25
+    config.data.rotation_deg = 30.0
+    config.data.rotation_probability = 0.4
+    config.data.scale_factor = 0.25
+    config.data.normalization = "hourglass"
+    config.augment.flip_probability = 0.5
+    config.augment.colour_jitter = 0.2
+    config.target.codec = "hourglass"
+    config.target.sigma_cells = 1.0
+    config.loss.factor = 1.0
+    config.optimizer.name = "rmsprop"
+    config.optimizer.learning_rate = 5e-4
+    step_schedule(config, drop_epochs=(150, 170, 200), epochs=220, people=people, batch_size=16)
+
+
+# What HRNet's code does otherwise on its two data sets (experiments/{mpii,coco}/hrnet/*.yaml).
+HRNET_AUGMENTATION = {
+    "mpii": {"rotation_deg": 30.0, "scale_factor": 0.25, "half_body_probability": 0.0, "clip_boxes": False},
+    "coco": {"rotation_deg": 45.0, "scale_factor": 0.35, "half_body_probability": 0.3, "clip_boxes": True},
+}
+# Standard deviation of its targets, in cells, by the height of the crop.
+HRNET_SIGMAS = {256: 2.0, 384: 3.0}
+
+
+def hrnet_protocol(
+    config: ConfigDict,
+    people: int,
+    *,
+    augmentation: str,
+    input_size_wh: tuple[int, int],
+    batch_size: int = 128,
+) -> None:
+    """Crops, targets and training of HRNet (leoxiaobin/deep-high-resolution-net.pytorch).
+
+    The weight decay of its configs is left out: its code hands it to SGD alone, and trains with Adam. Its
+    loss has a factor 0.5. Its batch norm sees a quarter of the batch, the crops of one of four devices; here
+    it sees the whole.
+
+    Args:
+        config: a config of `pose`; changed.
+        people: to train on, in one epoch.
+        augmentation: "mpii" or "coco".
+        input_size_wh: width and height of the crop, in pixels; the height decides the width of the targets.
+        batch_size: people of a step.
+
+    Raises:
+        ValueError: another augmentation, or a height without a published sigma.
+    """
+    height = input_size_wh[1]
+    check_choice("augmentation", augmentation, HRNET_AUGMENTATION)
+    if height not in HRNET_SIGMAS:
+        raise ValueError(f"HRNet was published for crops of height {tuple(HRNET_SIGMAS)}, not {height}")
+    config.data.input_size_wh = input_size_wh
+    config.data.geometry = "hrnet"
+    config.data.padding = 1.25
+    config.data.rotation_probability = 0.6
+    config.data.update(HRNET_AUGMENTATION[augmentation])
+    config.data.normalization = "imagenet"
+    config.augment.flip_probability = 0.5
+    config.augment.colour_jitter = 0.0
+    config.target.codec = "hrnet"
+    config.target.sigma_cells = HRNET_SIGMAS[height]
+    config.loss.factor = 0.5
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-3
+    step_schedule(config, drop_epochs=(170, 200), epochs=210, people=people, batch_size=batch_size)
+
+
+def step_schedule(
+    config: ConfigDict, *, drop_epochs: tuple[int, ...], epochs: int, people: int, batch_size: int
+) -> None:
+    """A run of so many epochs, at whose `drop_epochs` the learning rate is divided by 10."""
+    config.optimizer.schedule.name = "step"
+    config.optimizer.schedule.warmup_steps = 0
+    config.optimizer.schedule.boundaries = tuple(epoch / epochs for epoch in drop_epochs)
+    config.optimizer.schedule.factor = 0.1
+    config.train.batch_size = batch_size
+    config.train.num_steps = epochs * people // batch_size
+
+
+def keypoint_masking(config: ConfigDict) -> None:
+    """Patches of the two kinds of Ke et al. (2018): background over a joint, a joint over the background.
+
+    How many and how large is not known; the numbers stay those of `augment`.
+    """
+    kinds = config.augment.patches.kinds
+    kinds.flat, kinds.other, kinds.cutout = 0.0, 0.0, 0.0
+    kinds.background, kinds.joint = 0.5, 0.5

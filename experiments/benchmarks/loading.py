@@ -35,9 +35,10 @@ from oasjax.input_pipeline.batching import (
     make_example,
     split_batch,
 )
-from oasjax.input_pipeline.crop import CropConfig, crop_box, random_scale_and_rotation
+from oasjax.input_pipeline.crop import CropConfig, random_scale_and_rotation
 from oasjax.input_pipeline.files_source import FilesSource
 from oasjax.input_pipeline.order import example_rng
+from oasjax.input_pipeline.person_box import crop_box
 
 SEED = 0
 PEOPLE = 256  # in a call, for each core

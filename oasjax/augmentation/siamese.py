@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Int8, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Int8, PRNGKeyArray, UInt8
 
 from oasjax.augmentation import colour, flip, occluders
 from oasjax.codecs import heatmap, occlusion_map
+from oasjax.codecs.codec import Codec
 
 
 class Branch(NamedTuple):
@@ -19,7 +20,8 @@ class Branch(NamedTuple):
 
     Attributes:
         occlusion_map: target of eq. 2.
-        occlusion_weight: 0 for an image in which no joint's occlusion is known: it has no such loss.
+        occlusion_weight: 0 for an image in which no joint's occlusion is known, nor a map of it: it has no
+            such loss.
         occlusion_classes: target of eq. 1, one-hot (not labelled, labelled and occluded, labelled and
             visible); all zero for a joint whose occlusion is not known.
     """
@@ -33,7 +35,7 @@ class Branch(NamedTuple):
 class SiamesePair(NamedTuple):
     """Inputs and targets of one training step.
 
-    `joint_weight` is 1 for the labelled joints inside the crop. The mask of eq. 7 comes from the *clean*
+    `joint_weight` is 1 for the joints that have a heatmap. The mask of eq. 7 comes from the *clean*
     branch's occlusion map, so that pasted patches stay in (there the mimicking shall act).
     """
 
@@ -66,28 +68,47 @@ def occlusion_targets(
     )
 
 
+def with_pseudo_labels(
+    target: Float[Array, "b h w 1"],
+    weight: Float[Array, "b"],
+    pseudo_map: Float[Array, "b h w 1"],
+    pasted_map: Float[Array, "b h w 1"],
+) -> tuple[Float[Array, "b h w 1"], Float[Array, "b"]]:
+    """Occlusion map and image weight where another model's map stands in for labels (the paper's LSP).
+
+    Args:
+        target, weight: as of `occlusion_targets`; they stay where there is no map.
+        pseudo_map: in [0, 1]; NaN for an image without one.
+        pasted_map: Gaussians of the joints under patches, which that model did not see.
+    """
+    there = ~jnp.isnan(pseudo_map).any((1, 2, 3))
+    pseudo_target = jnp.maximum(pseudo_map, pasted_map)
+    return jnp.where(there[:, None, None, None], pseudo_target, target), jnp.where(there, 1.0, weight)
+
+
 def prepare(
     key: PRNGKeyArray,
     batch: dict[str, Array],
     *,
+    codec: Codec,
     flip_permutation: Int[np.ndarray, "k"],
-    stride: int,
-    sigma_cells: float,
     flip_probability: float,
     colour_jitter: float,
     patches: Any,
     normalization: str,
-    frame: str,
+    cutouts: UInt8[Array, "c s s 4"] | UInt8[np.ndarray, "c s s 4"] | None = None,
 ) -> SiamesePair:
     """Flip, colour, paste, normalise, render targets.
 
     Args:
-        batch: the device part of a batch (DESIGN: `image`, `keypoints`, `visibility`, `occlusion_known`).
+        batch: the device part of a batch (DESIGN: `image`, `keypoints`, `visibility`, `occlusion_known`);
+            with pseudo labels also `occlusion_map` (b, h, w), NaN for an image without one.
+        codec: of the heatmaps, for crops of this size.
         flip_permutation: left/right swap of the skeleton.
-        stride, sigma_cells: of the heatmaps.
-        patches: mapping with the keyword arguments of `occluders.sample_patches`.
+        patches: mapping with the keyword arguments of `occluders.sample_patches`; its `cutouts`, if any, is
+            passed over.
         normalization: one of `colour.NORMALIZATIONS`.
-        frame: of the heatmaps, one of `heatmap.FRAMES`.
+        cutouts: the bank of what patches of the kind `cutout` show (`oasjax.datasets.cutouts`).
     """
     flip_key, colour_key, patch_key = jax.random.split(key, 3)
     size, height, width, _ = batch["image"].shape
@@ -97,37 +118,39 @@ def prepare(
     points = flip.flip_keypoints(batch["keypoints"], flipped, width, flip_permutation)
     visibility = flip.flip_flags(batch["visibility"], flipped, flip_permutation)
     known = flip.flip_flags(batch["occlusion_known"], flipped, flip_permutation)
-    # A joint outside the crop has no target; this also retires unlabelled joints with wild coordinates.
-    visibility = jnp.where(heatmap.inside(points, height, width), visibility, 0)
-    labelled = visibility > 0
+    heatmaps, drawn = codec.encode(points, visibility > 0)
+    # A joint without a heatmap has no target at all; this also retires joints far outside of the crop.
+    visibility = jnp.where(drawn, visibility, 0)
 
-    drawn = occluders.sample_patches(
+    bank = None if cutouts is None else jnp.asarray(cutouts)
+    occluding = occluders.sample_patches(
         patch_key,
         points,
-        labelled,
+        drawn & heatmap.inside(points, height, width),
         height=height,
         width=width,
+        num_cutouts=0 if bank is None else len(bank),
         **{name: value for name, value in patches.items() if name != "cutouts"},
     )
-    pasted = occluders.covered(drawn, points).any(axis=1)
-    occluded_images = occluders.paste(images, drawn)
+    pasted = occluders.hidden_joints(occluding, points, bank).any(axis=1)
+    occluded_images = occluders.paste(images, occluding, bank)
 
-    heatmaps = heatmap.encode(
-        heatmap.pixels_to_cells(points, stride, frame),
-        labelled,
-        height=height // stride,
-        width=width // stride,
-        sigma_cells=sigma_cells,
-    )
-    nothing_pasted = jnp.zeros_like(pasted)
+    pseudo_map = None
+    if "occlusion_map" in batch:
+        # Mirroring maps is its own inverse up to the codec's rounding: it also leads to the mirrored crop.
+        maps = batch["occlusion_map"][..., None]
+        pseudo_map = jnp.where(flipped[:, None, None, None], codec.mirror(maps), maps)
 
     def branch(images: Float[Array, "b y x 3"], pasted: Bool[Array, "b k"]) -> Branch:
-        targets = occlusion_targets(heatmaps, visibility, known, pasted)
-        return Branch(colour.normalize(images, normalization), *targets)
+        target, weight, classes = occlusion_targets(heatmaps, visibility, known, pasted)
+        if pseudo_map is not None:
+            pasted_map = occlusion_map.encode(heatmaps, pasted & (visibility > 0))
+            target, weight = with_pseudo_labels(target, weight, pseudo_map, pasted_map)
+        return Branch(colour.normalize(images, normalization), target, weight, classes)
 
     return SiamesePair(
         occluded=branch(occluded_images, pasted),
-        clean=branch(images, nothing_pasted),
+        clean=branch(images, jnp.zeros_like(pasted)),
         heatmaps=heatmaps,
-        joint_weight=labelled.astype(jnp.float32),
+        joint_weight=drawn.astype(jnp.float32),
     )

@@ -26,6 +26,7 @@ VERBS = {
     "score": ("oasjax.cli.score", "score a file of predictions from anywhere"),
     "predict": ("oasjax.cli.predict", "find the joints of people in pictures"),
     "import-weights": ("oasjax.cli.import_weights", "published PyTorch weights to a model folder"),
+    "configs": ("oasjax.cli.configs", "list the configs: the paper's rows and ablations, what else to try"),
     "models": ("oasjax.cli.models", "list the papers' models: parameters, multiply-adds, printed figures"),
 }
 

@@ -1,49 +1,16 @@
-"""Keypoints <-> Gaussian heatmaps.
+"""Keypoints in cells <-> Gaussian heatmaps: our own convention, and what all conventions share.
 
-A cell of a heatmap of stride s sits, by frame,
-
-- `centre` (ours, `oasjax.ops.affine`): at the centre of its cells' pixels, pixel = s * cell + (s - 1) / 2;
-- `corner` (the published networks): at their first one, pixel = s * cell.
-
-Targets are centred at sub-pixel positions, so nothing is lost by rounding and decoding inverts encoding.
+Our targets are centred at sub-pixel positions, so nothing is lost by rounding and decoding inverts encoding.
+Where cells lie in the crop: `oasjax.codecs.codec`.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
-
-from oasjax.ops.choices import check_choice
-
-FRAMES = ("centre", "corner")
+from jaxtyping import Array, Bool, Float, Int
 
 
-def pixels_to_cells(points_px: Float[Array, "*b 2"], stride: int, frame: str) -> Float[Array, "*b 2"]:
-    """Input pixels -> heatmap cells. Raises ValueError for an unknown frame."""
-    return (points_px - _first_cell(stride, frame)) / stride
-
-
-def cells_to_pixels(points_cells: Float[Array, "*b 2"], stride: int, frame: str) -> Float[Array, "*b 2"]:
-    """Heatmap cells -> input pixels. Raises ValueError for an unknown frame."""
-    return points_cells * stride + _first_cell(stride, frame)
-
-
-def _first_cell(stride: int, frame: str) -> float:
-    """Pixel of cell 0."""
-    check_choice("frame", frame, FRAMES)
-    return (stride - 1) / 2 if frame == "centre" else 0.0
-
-
-def mirror(maps: Float[Array, "*b h w k"], frame: str) -> Float[Array, "*b h w k"]:
-    """Maps of a mirrored picture, turned back to lie over those of the picture itself.
-
-    In the frame `corner` mirrored cells come to lie (s - 1) / s cells too far left, so the map moves right by
-    one cell, its first column staying (HRNet's SHIFT_HEATMAP): at stride 4 a quarter of a cell is left over.
-    Left and right joints are not swapped. Raises ValueError for an unknown frame.
-    """
-    check_choice("frame", frame, FRAMES)
-    mirrored = maps[..., ::-1, :]
-    if frame == "centre":
-        return mirrored
-    return jnp.concatenate([mirrored[..., :1, :], mirrored[..., :-1, :]], axis=-2)
+def move_right(maps: Float[Array, "*b h w k"]) -> Float[Array, "*b h w k"]:
+    """The maps moved by one cell to the right; their first column stays as well (HRNet's SHIFT_HEATMAP)."""
+    return jnp.concatenate([maps[..., :1, :], maps[..., :-1, :]], axis=-2)
 
 
 def inside(points: Float[Array, "*b 2"], height: int, width: int) -> Bool[Array, "*b"]:
@@ -78,6 +45,37 @@ def encode(
     return jnp.where(drawn[..., None, None, :], heatmaps, 0.0)
 
 
+def draw(
+    points_cells: Float[Array, "*b k 2"],
+    labelled: Bool[Array, "*b k"],
+    *,
+    height: int,
+    width: int,
+    sigma_cells: float,
+) -> tuple[Float[Array, "*b {height} {width} k"], Bool[Array, "*b k"]]:
+    """`encode` of the labelled joints that lie on the maps; returns the maps and which joints these are."""
+    drawn = labelled & inside(points_cells, height, width)
+    return encode(points_cells, drawn, height=height, width=width, sigma_cells=sigma_cells), drawn
+
+
+def peaks(heatmaps: Float[Array, "*b h w k"]) -> tuple[Int[Array, "*b k 2"], Float[Array, "*b k"]]:
+    """Cell (x, y) of the highest value of each map, the first of equal ones, and that value."""
+    *batch, height, width, joints = heatmaps.shape
+    flat = heatmaps.reshape(*batch, height * width, joints)
+    index = jnp.argmax(flat, axis=-2)
+    return jnp.stack([index % width, index // width], axis=-1), jnp.max(flat, axis=-2)
+
+
+def value_beside(
+    heatmaps: Float[Array, "*b h w k"], cells: Int[Array, "*b k 2"], dx: int, dy: int
+) -> Float[Array, "*b k"]:
+    """Value of each map dx cells right of and dy below its cell; beyond the border that of the border."""
+    *batch, height, width, joints = heatmaps.shape
+    column, row = jnp.clip(cells[..., 0] + dx, 0, width - 1), jnp.clip(cells[..., 1] + dy, 0, height - 1)
+    flat = heatmaps.reshape(*batch, height * width, joints)
+    return jnp.take_along_axis(flat, (row * width + column)[..., None, :], axis=-2)[..., 0, :]
+
+
 def decode(
     heatmaps: Float[Array, "*b h w k"],
 ) -> tuple[Float[Array, "*b k 2"], Float[Array, "*b k"]]:
@@ -86,17 +84,12 @@ def decode(
     The peak is refined along each axis by the parabola through the logarithms of its neighbours, which is
     exact for a Gaussian. A peak on the border stays at its cell along that axis.
     """
-    *batch, height, width, joints = heatmaps.shape
-    flat = heatmaps.reshape(*batch, height * width, joints)
-    index = jnp.argmax(flat, axis=-2)
-    scores = jnp.max(flat, axis=-2)
-    x, y = index % width, index // width
+    height, width = heatmaps.shape[-3:-1]
+    cells, scores = peaks(heatmaps)
 
     def value(dx: int, dy: int) -> Float[Array, "*b k"]:
-        column, row = jnp.clip(x + dx, 0, width - 1), jnp.clip(y + dy, 0, height - 1)
-        picked = jnp.take_along_axis(flat, (row * width + column)[..., None, :], axis=-2)
         # Predicted maps dip below zero; the floor bounds the logarithm.
-        return jnp.log(jnp.maximum(picked[..., 0, :], 1e-10))
+        return jnp.log(jnp.maximum(value_beside(heatmaps, cells, dx, dy), 1e-10))
 
     def peak(before: Array, center: Array, after: Array) -> Array:
         curvature = 2 * center - before - after
@@ -104,8 +97,8 @@ def decode(
         return jnp.where(curvature > 0, jnp.clip(offset, -0.5, 0.5), 0.0)
 
     center = value(0, 0)
-    offset_x = peak(value(-1, 0), center, value(1, 0))
-    offset_y = peak(value(0, -1), center, value(0, 1))
-    refined_x = jnp.where((x > 0) & (x < width - 1), x + offset_x, x)
-    refined_y = jnp.where((y > 0) & (y < height - 1), y + offset_y, y)
-    return jnp.stack([refined_x, refined_y], axis=-1).astype(heatmaps.dtype), scores
+    offset = jnp.stack(
+        [peak(value(-1, 0), center, value(1, 0)), peak(value(0, -1), center, value(0, 1))], axis=-1
+    )
+    interior = (cells > 0) & (cells < jnp.asarray([width - 1, height - 1]))
+    return (cells + jnp.where(interior, offset, 0.0)).astype(heatmaps.dtype), scores

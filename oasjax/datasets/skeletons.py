@@ -300,6 +300,21 @@ def skeleton_from_category(category: Mapping[str, Any]) -> Skeleton:
     )
 
 
+_LOWER_BODY = {"pelvis", "hip", "knee", "ankle", "foot", "heel", "toe"}
+
+
+def lower_body(skeleton: Skeleton) -> tuple[int, ...]:
+    """The joints from the pelvis down, by their names; all others are the upper body.
+
+    Those of MPII and COCO are the `lower_body_ids` of HRNet's lib/dataset/mpii.py and coco.py.
+    """
+    return tuple(
+        index
+        for index, joint in enumerate(skeleton.joints)
+        if not _LOWER_BODY.isdisjoint(plain_name(joint).split("_"))
+    )
+
+
 def _without_side(name: str) -> str:
     return name.removeprefix("left_").removeprefix("right_")
 

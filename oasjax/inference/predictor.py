@@ -1,7 +1,7 @@
 """From pictures to people: load a model, run it on batches of crops, map back to the pictures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from oasjax.datasets.skeletons import Skeleton
 from oasjax.errors import UserError
 from oasjax.inference.boxes import PersonBox
 from oasjax.inference.results import ImageResult, PersonResult
-from oasjax.input_pipeline.crop import CropConfig, crop_example
+from oasjax.input_pipeline.crop import CropConfig, crop_config, crop_example, whole_picture_box
 from oasjax.input_pipeline.decode import read_image
 from oasjax.ops.affine import apply_affine
 from oasjax.training.skeleton import read_skeleton
-from oasjax.weights.model_folder import CONFIG_FILE, WEIGHTS_FILE, load_model, read_config
+from oasjax.training.trained_model import read_model
+from oasjax.weights.model_folder import CONFIG_FILE
 
 Picture = UInt8[np.ndarray, "h w 3"] | str | Path
 # [x, y, w, h] in image pixels, or the same with a score
@@ -24,8 +25,6 @@ Box = PersonBox | Sequence[float | int] | np.ndarray
 # images uint8 (B, H, W, 3) -> keypoints (B, K, 2) in crop pixels, scores (B, K); where the model predicts
 # them, occlusion (B, K) in [0, 1] and occlusion_map (B, h, w)
 PredictFn = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-
-CHECKPOINTS_FOLDER = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -91,10 +90,8 @@ class Predictor:
         height, width = picture.shape[:2]
         if boxes is None:
             whole = PersonBox((0.0, 0.0, float(width), float(height)))
-            # The crop pads its box, and the picture is taken as padded already. Its pixels reach
-            # from -0.5 (centres at integers), so that one of the crop's size comes out unchanged.
-            edges = np.array([-0.5, -0.5, width, height])
-            inner = _scaled(edges, 1.0 / self.crop.padding)
+            # The picture is taken as padded already: one of the crop's size comes out unchanged.
+            inner = whole_picture_box((width, height), self.crop)
             yield _Crop(index, whole, self._cut(picture, name, 0, inner))
             return
         for n, given in enumerate(boxes):
@@ -165,20 +162,7 @@ def load(path: str | Path, batch_size: int = 8) -> Predictor:
         UserError: no such folder, neither of the two, or a broken or incomplete configuration.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise UserError(f"no such model: {path} is not a folder")
-    if (path / WEIGHTS_FILE).is_file():
-        variables, config = load_model(path)
-    elif (path / CHECKPOINTS_FOLDER).is_dir():
-        from oasjax.training.checkpoints import restore_params
-
-        config = read_config(path / CONFIG_FILE)
-        variables = restore_params(path)
-    else:
-        raise UserError(
-            f"{path} holds no model: expected {WEIGHTS_FILE} (a model folder) or "
-            f"{CHECKPOINTS_FOLDER}/ (the workdir of a training run)"
-        )
+    variables, config = read_model(path)
     skeleton, crop, name = _read_settings(config, path / CONFIG_FILE)
     from oasjax.training.tasks import make_predict_fn
 
@@ -193,9 +177,8 @@ def _read_settings(config: Mapping[str, Any], file: Path) -> tuple[Skeleton, Cro
     """Skeleton, crop and model name from a configuration; UserError names what is missing."""
     try:
         name, skeleton = config["model"]["name"], config["skeleton"]
-        width, height = config["data"]["input_size_wh"]
-        padding = config["data"]["padding"]
-        crop = CropConfig(input_size_wh=(int(width), int(height)), padding=float(padding))
+        # A box that is given here is the person's as seen, not an annotation to be clipped.
+        crop = replace(crop_config(config["data"]), clip_boxes=False)
     except KeyError as error:
         raise UserError(f"{file} lacks the entry {error}") from error
     except (TypeError, ValueError) as error:
@@ -223,12 +206,6 @@ def _named_picture(image: Picture, index: int) -> tuple[str, UInt8[np.ndarray, "
             f"image {index}: expected a uint8 RGB array (H, W, 3), got {image.dtype} {image.shape}"
         )
     return f"image {index}", image
-
-
-def _scaled(bbox_xywh: np.ndarray, factor: float) -> np.ndarray:
-    """The box grown or shrunk about its centre."""
-    size = bbox_xywh[2:] * factor
-    return np.concatenate([bbox_xywh[:2] + (bbox_xywh[2:] - size) / 2, size])
 
 
 def _four(bbox: Sequence[float | int] | np.ndarray) -> tuple[float, float, float, float]:

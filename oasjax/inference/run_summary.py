@@ -1,6 +1,7 @@
 """What a finished training run leaves for its user: overlays, a report, a model folder."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int8
 
-from oasjax.codecs import heatmap, occlusion_map
+from oasjax.codecs import occlusion_map
+from oasjax.codecs.codec import make_codec
 from oasjax.datasets.skeletons import Skeleton
 from oasjax.evaluation.table import score_table
 from oasjax.inference.drawing import enlarge_points, grid
 from oasjax.inference.report import ExamplePerson, person_pictures, write_report
 from oasjax.inference.writing import write_png
 from oasjax.input_pipeline.batching import Source
-from oasjax.input_pipeline.crop import CropConfig, crop_example
+from oasjax.input_pipeline.crop import crop_config, crop_example
 from oasjax.training.history import read_history
 from oasjax.training.loop import Result
 from oasjax.training.skeleton import read_skeleton
@@ -55,7 +57,7 @@ def example_people(
     images, factor = list(rows["image"]), 1
     if not rows["pasted"].any():
         factor = max(1, DISPLAY_PX // max(crop_width, crop_height))
-        crop = CropConfig((factor * crop_width, factor * crop_height), config["data"]["padding"])
+        crop = replace(crop_config(config["data"]), input_size_wh=(factor * crop_width, factor * crop_height))
         images = [crop_example(source[n], crop, None)["image"] for n in range(len(visibility))]
     return [
         ExamplePerson(
@@ -77,21 +79,14 @@ def true_occlusion_maps(
     rows: dict[str, np.ndarray], visibility: Int8[np.ndarray, "n k"], config: Any
 ) -> Float[np.ndarray, "n h w"]:
     """Occlusion maps from the annotations, of the size of the predicted ones."""
-    height, width = rows["occlusion_map"].shape[1:]
-    points = jnp.asarray(rows["crop_keypoints"])
     crop_width, crop_height = config["data"]["input_size_wh"]
+    # The network's stride: its maps are whole parts of the crop.
+    stride = crop_width // rows["occlusion_map"].shape[2]
+    codec = make_codec(dict(config["target"]), stride=stride, input_size_wh=(crop_width, crop_height))
     known = rows["occlusion_known"] | rows["pasted"]
-    hidden = (visibility == 1) & known & np.asarray(heatmap.inside(points, crop_height, crop_width))
-    drawn = heatmap.encode(
-        heatmap.pixels_to_cells(
-            points, crop_width // width, "centre" if config["target"]["codec"] == "subpixel" else "corner"
-        ),
-        jnp.asarray(hidden),
-        height=height,
-        width=width,
-        sigma_cells=config["target"]["sigma_cells"],
-    )
-    return np.asarray(occlusion_map.encode(drawn, jnp.asarray(hidden)))[..., 0]
+    hidden = jnp.asarray((visibility == 1) & known)
+    drawn, _ = codec.encode(jnp.asarray(rows["crop_keypoints"]), hidden)
+    return np.asarray(occlusion_map.encode(drawn, hidden))[..., 0]
 
 
 def write_run_summary(workdir: Path, result: Result, command: str) -> str:

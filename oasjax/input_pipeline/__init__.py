@@ -10,8 +10,13 @@
     arrays_path: with source "arrays", a folder with train.npz and eval.npz, or one .npz file that
         serves every split; "" takes the data set itself.
     prepared_dir: where TFDS keeps what it prepared ("": the user's cache folder).
-    input_size_wh, padding, rotation_deg, scale_factor: the crop, see `crop.CropConfig`.
-    train_size, eval_size: the number of people; for data that exist, the first so many (0: all).
+    train_on: what to train on in place of the split "train" of `name`: one or more of NAME and NAME:SPLIT
+        ("mpii", "mpii:eval"), whose people follow one another and get the same joints. Their folders lie
+        in `data_dir` under their usual names.
+    input_size_wh, geometry, padding, clip_boxes, rotation_deg, rotation_probability, scale_factor,
+        half_body_probability: the crop, see `crop.crop_config`.
+    train_size, eval_size: the number of people; for data that exist, the first so many (0: all), of
+        `train_on` the first so many of each.
     look, render_size, seed: how synthetic_people draws.
 """
 
@@ -38,6 +43,7 @@ from oasjax.input_pipeline.batching import (
 )
 from oasjax.input_pipeline.crop import CropConfig
 from oasjax.input_pipeline.files_source import FilesSource
+from oasjax.input_pipeline.mixture import MappedSource, Mixture
 
 _DRAWN_SPLITS = ("train", "eval")
 # A split as configs and commands name it -> what data sets call it, the first that one has.
@@ -203,13 +209,16 @@ def _drawing_fingerprint(world: dict[str, Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _prepared_dir(data: ConfigDict, fingerprint: str) -> Path:
+def prepared_root(data: ConfigDict) -> Path:
+    """The folder for whatever is prepared from data once and kept."""
     if data.prepared_dir:
-        root = Path(data.prepared_dir)
-    else:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        root = Path(cache) / "oasjax" / "prepared"
-    return root / f"{data.name}-{fingerprint}"
+        return Path(data.prepared_dir)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "oasjax" / "prepared"
+
+
+def _prepared_dir(data: ConfigDict, fingerprint: str) -> Path:
+    return prepared_root(data) / f"{data.name}-{fingerprint}"
 
 
 # Kind of source -> what opens one split.
@@ -233,15 +242,31 @@ DATA: dict[str, Openers] = {
 COCO_FORM = ("coco_person", "crowdpose", "ochuman", "keypoints_json")
 
 
-def open_source(data: ConfigDict, split: str) -> Source:
+def open_source(data: ConfigDict, split: str, skeleton: Skeleton | None = None) -> Source:
     """The records of one split ("train", "eval" or "test") of what `config.data` names.
 
+    Args:
+        data: `config.data`.
+        split: which.
+        skeleton: the joints that the people shall have; those that the data cannot supply are unlabelled.
+            None: those of the data, of the first of `train_on`.
+
     Raises:
-        UserError: an unknown name or kind of source (the choices are listed), or missing data.
+        UserError: an unknown name or kind of source (the choices are listed), missing data, or data
+            without any joint of `skeleton`.
     """
-    opener = _choose(_choose(DATA, data.name, "config.data.name"), data.source, "config.data.source")
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
+    if split == "train" and data.get("train_on"):
+        return _open_mixture(data, skeleton)
+    source = _open_split(data, split, "config.data.name")
+    num = _num_people(data, split)
+    return _with_joints(FirstPeople(source, num) if num else source, skeleton)
+
+
+def _open_split(data: ConfigDict, split: str, field: str) -> Source:
+    """All people of a split; `field` is where its name stands."""
+    opener = _choose(_choose(DATA, data.name, field), data.source, "config.data.source")
     if not data.arrays_path:
         source = opener(data, split)
     elif data.source == "arrays":
@@ -251,9 +276,43 @@ def open_source(data: ConfigDict, split: str) -> Source:
             "config.data.arrays_path is read with config.data.source=arrays only. Set one of the two."
         )
     if not len(source):
-        raise UserError(f"The {split} split of config.data.name={data.name} holds no people.")
-    num = _num_people(data, split)
-    return FirstPeople(source, num) if num else source
+        raise UserError(f"The {split} split of {field}={data.name} holds no people.")
+    return source
+
+
+def _open_mixture(data: ConfigDict, skeleton: Skeleton | None) -> Source:
+    if data.arrays_path:
+        raise UserError(
+            "config.data.train_on and config.data.arrays_path both say what to train on. Set one."
+        )
+    # Before anything is read, which may take minutes.
+    members = [_named_split(text) for text in data.train_on]
+    sources: list[Source] = []
+    for name, split in members:
+        member = data.copy_and_resolve_references()
+        # Boxes of a detector are for the test people.
+        member.update({"name": name, "boxes_path": ""})
+        source = _open_split(member, split, "config.data.train_on")
+        if data.train_size and name != "synthetic_people":
+            source = FirstPeople(source, data.train_size)
+        sources.append(_with_joints(source, skeleton))
+        skeleton = sources[0].skeleton
+    return Mixture(sources)
+
+
+def _named_split(text: str) -> tuple[str, str]:
+    """Name and split that an entry of `train_on` means."""
+    name, colon, split = text.partition(":")
+    _choose(DATA, name, "A data set of config.data.train_on")
+    if colon:
+        _choose(SPLITS, split, f"The split of {name} in config.data.train_on")
+    return name, split or "train"
+
+
+def _with_joints(source: Source, skeleton: Skeleton | None) -> Source:
+    if skeleton is None or source.skeleton.joints == skeleton.joints:
+        return source
+    return MappedSource(source, skeleton)
 
 
 def open_ground_truth(data: ConfigDict, split: str) -> dict[str, Any] | None:
@@ -280,8 +339,9 @@ def _choose(choices: dict[str, Any], name: str, field: str) -> Any:
 
 
 def _num_threads(source: Source) -> int:
-    # Crops of pictures in memory are so short that threads only wait for Python's lock.
-    encoded = isinstance(source[0]["image"], bytes)
+    # Crops of pictures in memory are so short that threads only wait for Python's lock. In a mixture such
+    # pictures may come first and files last.
+    encoded = any(isinstance(source[index]["image"], bytes) for index in (0, len(source) - 1))
     return min(16, os.cpu_count() or 1) if encoded else 1
 
 

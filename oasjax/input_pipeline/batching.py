@@ -43,7 +43,8 @@ HOST_KEYS = (
     "box_score",
     "valid",
 )
-EXAMPLE_KEYS = tuple(dict.fromkeys(DEVICE_KEYS + HOST_KEYS))
+# In batches whose crops have a grid for it (`CropConfig.occlusion_grid`).
+MAP_KEY = "occlusion_map"
 
 # (device part, host part) of one batch.
 Batch = tuple[dict[str, np.ndarray], dict[str, Any]]
@@ -133,7 +134,8 @@ def split_batch(columns: dict[str, np.ndarray]) -> Batch:
     """Stacked examples -> (device part, host part); `image_id` becomes a list of str."""
     host: dict[str, Any] = {key: columns[key] for key in HOST_KEYS}
     host["image_id"] = [str(image_id) for image_id in columns["image_id"]]
-    return {key: columns[key] for key in DEVICE_KEYS}, host
+    device = {key: columns[key] for key in DEVICE_KEYS}
+    return device | {key: columns[key] for key in (MAP_KEY,) if key in columns}, host
 
 
 def batches_by_threads(
@@ -177,7 +179,7 @@ def batches_by_threads(
 
 def _collect(shares: list[Future[list[dict[str, Any]]]]) -> Batch:
     examples = [example for share in shares for example in share.result()]
-    return split_batch({key: np.stack([e[key] for e in examples]) for key in EXAMPLE_KEYS})
+    return split_batch({key: np.stack([e[key] for e in examples]) for key in examples[0]})
 
 
 def train_batches(

@@ -27,7 +27,6 @@ import tensorflow_datasets as tfds
 from oasjax.datasets.skeletons import Skeleton
 from oasjax.errors import UserError
 from oasjax.input_pipeline.batching import (
-    EXAMPLE_KEYS,
     Batch,
     Place,
     Source,
@@ -169,6 +168,7 @@ def batches_by_tf_data(
     first = next(plan)
     local_size = len(first)
     blank = _blank_example(crop, source.skeleton)
+    keys = tuple(blank)
     # TensorFlow would turn an exception into its own, and print a stack trace besides. So a failed
     # example becomes a blank one, and its exception waits here under its position in the plan.
     failures: dict[int, Exception] = {}
@@ -199,16 +199,14 @@ def batches_by_tf_data(
             failures[position] = error
             example = blank
         example = {**example, "image_id": example["image_id"].encode()}
-        return [example[key] for key in EXAMPLE_KEYS]
+        return [example[key] for key in keys]
 
-    dtypes = [
-        tf.string if key == "image_id" else tf.as_dtype(np.asarray(blank[key]).dtype) for key in EXAMPLE_KEYS
-    ]
+    dtypes = [tf.string if key == "image_id" else tf.as_dtype(np.asarray(blank[key]).dtype) for key in keys]
 
     @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and it would look for the source
     def make_tensors(row: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.numpy_function(make_values, [row], dtypes)
-        return dict(zip(EXAMPLE_KEYS, values, strict=True))
+        return dict(zip(keys, values, strict=True))
 
     options = tf.data.Options()
     options.deterministic = True

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from oasjax.codecs import hourglass
 from oasjax.datasets.synthetic_people import HIDDEN_BY
 from oasjax.evaluation.pck import mean_pose
 from oasjax.input_pipeline.batching import Source
@@ -49,9 +50,13 @@ def predict_all(
     return {name: column[order] for name, column in columns.items()}
 
 
-def to_image(points: Float[np.ndarray, "n k 2"], rows: dict[str, np.ndarray]) -> np.ndarray:
-    """Crop pixels -> pixels of the original pictures."""
-    return apply_affine(points.astype(np.float64), rows["crop_to_image"].astype(np.float64))
+def to_image(
+    points: Float[np.ndarray, "n k 2"], rows: dict[str, np.ndarray], codec: str = "subpixel"
+) -> Float[np.ndarray, "n k 2"]:
+    """Crop pixels -> pixels of the original pictures; of the codec `hourglass` whole ones."""
+    pixels = apply_affine(points.astype(np.float64), rows["crop_to_image"].astype(np.float64))
+    # The published code counts pixels from 1, and adds that 1 once more after the cut.
+    return hourglass.whole_pixels(pixels + 1.0) if codec == "hourglass" else pixels
 
 
 # A mean needs no more; reading millions of annotations before the first step would only delay it.

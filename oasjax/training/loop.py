@@ -12,11 +12,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from oasjax.datasets.cutouts import read_cutouts
 from oasjax.datasets.skeletons import SKELETONS, Skeleton
 from oasjax.errors import UserError
 from oasjax.input_pipeline import open_eval_batches, open_ground_truth, open_source, open_train_batches
 from oasjax.input_pipeline.batching import Batch, Source
-from oasjax.input_pipeline.crop import CropConfig
+from oasjax.input_pipeline.crop import CropConfig, MapGrid, crop_config
+from oasjax.input_pipeline.mixture import MappedSource
 from oasjax.training import evaluation
 from oasjax.training import workdir as folder
 from oasjax.training.checkpoints import Checkpoints
@@ -26,12 +28,14 @@ from oasjax.training.metrics_log import MetricsLog
 from oasjax.training.optimizers import make_optimizer, make_schedule
 from oasjax.training.pictures import people_picture
 from oasjax.training.progress import Progress
+from oasjax.training.pseudo_labels import with_pseudo_labels
 from oasjax.training.scoring import METRICS, Scorer, first_pictures, people_in
 from oasjax.training.skeleton import FROM_DATA, with_skeleton
 from oasjax.training.state import TrainState, create_train_state, require_divisible
 from oasjax.training.step import compile_step, make_eval_step, make_train_step
 from oasjax.training.submission import write_predictions
 from oasjax.training.tasks import make_task
+from oasjax.training.tasks.oasnet import CUTOUTS
 from oasjax.weights.pretrained import initialise_from
 
 # `clean` pictures, and the same with fixed occluders `pasted` on them.
@@ -78,6 +82,45 @@ def set_up(config: Any, say: Callable[[str], None], splits: Sequence[str] = ("tr
     mesh = data_mesh()
     require_divisible(config.train.batch_size, "config.train.batch_size", mesh.size)
     require_divisible(config.eval.batch_size, "config.eval.batch_size", mesh.size)
+    check_names_and_numbers(config)
+    say(f"opening {config.data.name} ...")
+    sources = {split: open_people(config, split, None if task is None else task.skeleton) for split in splits}
+    say(", ".join(f"{len(source)} people {PURPOSES[split]}" for split, source in sources.items()))
+    if task is None:
+        config = with_skeleton(config, sources[splits[0]].skeleton)
+        task = make_task(config)
+    for split, source in sources.items():
+        if not config.data.train_on:
+            require_joints(task.skeleton, source.skeleton, f"the {split} split of {config.data.name}")
+    scorer = make_scorer(config, task.skeleton, sources[splits[-1]], splits[-1])
+    sources = {split: with_joints(source, task.skeleton) for split, source in sources.items()}
+    if config.data.pseudo_labels and "train" in sources:
+        sources["train"] = with_pseudo_labels(sources["train"], config.data, say)
+    grid = MapGrid(task.codec.map_size_wh, task.codec.pitch_px, task.codec.first_cell_px)
+    return Setup(
+        config=config,
+        task=task,
+        mesh=mesh,
+        sources=sources,
+        scorer=scorer,
+        train_crop=crop_config(
+            config.data,
+            training=True,
+            skeleton=task.skeleton,
+            occlusion_grid=grid if config.data.pseudo_labels else None,
+        ),
+        eval_crop=crop_config(config.data, scales=tuple(config.eval.scales)),
+        say=say,
+    )
+
+
+def with_joints(source: Source, skeleton: Skeleton) -> Source:
+    """The people of a source with these joints."""
+    return source if source.skeleton.joints == skeleton.joints else MappedSource(source, skeleton)
+
+
+def check_names_and_numbers(config: Any) -> None:
+    """Raise UserError for values that no part of the run could work with."""
     for name in ("every", "checkpoint_every", "keep_checkpoints"):
         if config.log[name] < 1:
             raise UserError(f"config.log.{name} is {config.log[name]}; it must be at least 1")
@@ -86,38 +129,37 @@ def set_up(config: Any, say: Callable[[str], None], splits: Sequence[str] = ("tr
             raise UserError(
                 f"config.eval.{name} is {tuple(config.eval[name])}; choose one or more of {choices}"
             )
-    say(f"opening {config.data.name} ...")
-    sources = {split: open_source(config.data, split) for split in splits}
-    say(", ".join(f"{len(source)} people {PURPOSES[split]}" for split, source in sources.items()))
-    if task is None:
-        config = with_skeleton(config, sources[splits[0]].skeleton)
-        task = make_task(config)
-    for split, source in sources.items():
-        require_joints(task.skeleton, source.skeleton, f"the {split} split of {config.data.name}")
-    ground_truth = open_ground_truth(config.data, splits[-1])
-    if ground_truth and splits[-1] == "eval" and config.data.eval_size:
-        test_source = sources["eval"]
-        numbers = {int(test_source[n]["image_number"]) for n in range(len(test_source))}
+    if config.data.eval_split not in ("eval", "train"):
+        raise UserError(f"config.data.eval_split is '{config.data.eval_split}'; choose eval or train")
+    if len(config.eval.scales) > 1 and "pasted" in config.eval.test_sets:
+        raise UserError("the test set pasted has crops of one scale; set config.eval.scales to (1.0,)")
+
+
+def open_people(config: Any, split: str, skeleton: Skeleton | None) -> Source:
+    """The people of a split: a mixture with the joints of `skeleton`, all others with their own."""
+    if split == "train":
+        return open_source(config.data, split, skeleton if config.data.train_on else None)
+    data = config.data.copy_and_resolve_references()
+    with data.unlocked():
+        data.train_on = ()
+    return open_source(data, config.data.eval_split if split == "eval" else split)
+
+
+def make_scorer(config: Any, skeleton: Skeleton, people: Source, split: str) -> Scorer:
+    """Scores for the people of a split, by their own joints.
+
+    Raises UserError for metrics that they cannot give, and where a model with the joints of `skeleton` lacks
+    some of theirs.
+    """
+    own_split = config.data.eval_split if split == "eval" else split
+    ground_truth = open_ground_truth(config.data, own_split)
+    if ground_truth and split == "eval" and config.data.eval_size:
+        numbers = {int(people[n]["image_number"]) for n in range(len(people))}
         ground_truth = first_pictures(ground_truth, numbers)
-    scorer = Scorer(config, task.skeleton, ground_truth)
-    if splits[-1] == "eval":
-        scorer.require_metrics(sources["eval"])
-    size = tuple(config.data.input_size_wh)
-    return Setup(
-        config=config,
-        task=task,
-        mesh=mesh,
-        sources=sources,
-        scorer=scorer,
-        train_crop=CropConfig(
-            size,
-            config.data.padding,
-            rotation_deg=config.data.rotation_deg,
-            scale_factor=config.data.scale_factor,
-        ),
-        eval_crop=CropConfig(size, config.data.padding),
-        say=say,
-    )
+    scorer = Scorer(config, skeleton, people.skeleton, ground_truth)
+    if split == "eval":
+        scorer.require_metrics(people)
+    return scorer
 
 
 def require_joints(wanted: Skeleton, given: Skeleton, data: str) -> None:
@@ -238,7 +280,8 @@ def evaluate_latest(
     rows = {test_sets[0]: predict_test_set(setup, state, test_sets[0])}
     if out is not None:
         write_predictions(out, scorer, rows["clean"], split, workdir.resolve().name, say)
-    reasons = {name: scorer.why_not(name, people_in(rows[test_sets[0]])) for name in config.eval.metrics}
+    people = rows[test_sets[0]]
+    reasons = {name: scorer.why_not(name, people_in(people, scorer.scored)) for name in config.eval.metrics}
     for name, reason in reasons.items():
         if reason is not None:
             say(f"no {name} of the {split} split: {reason}")
@@ -254,9 +297,10 @@ def first_state(setup: Setup, optimizer: Any, *, pretrained: bool) -> TrainState
     """The state at step 0, on every device.
 
     Args:
-        pretrained: with the weights of the folder `config.model.pretrained`, where one is named.
+        pretrained: with the weights of the folder `config.model.pretrained`, where one is named, and with
+            cut-outs to paste; a state that is only to be restored can do without.
     """
-    variables = setup.task.init(setup.config.seed)
+    variables = setup.task.init(setup.config.seed, bank_of_cutouts(setup) if pretrained else None)
     weights = setup.config.model.pretrained
     if pretrained and weights:
         variables, random_layers = initialise_from(variables, weights)
@@ -264,6 +308,16 @@ def first_state(setup: Setup, optimizer: Any, *, pretrained: bool) -> TrainState
         if random_layers:
             setup.say(f"with random weights in {', '.join(random_layers)}")
     return jax.device_put(create_train_state(variables, optimizer), replicated(setup.mesh))
+
+
+def bank_of_cutouts(setup: Setup) -> np.ndarray | None:
+    """What occluders are cut from; None where no cut-outs are pasted."""
+    if not setup.task.pastes_cutouts:
+        return None
+    setup.say("cutting out occluders ...")
+    number, size, *_ = CUTOUTS
+    where = setup.config.augment.patches.cutouts or setup.sources["train"]
+    return read_cutouts(where, number, size, setup.config.seed)
 
 
 def add_scores(

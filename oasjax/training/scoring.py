@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from oasjax.datasets.skeletons import Skeleton
+from oasjax.datasets.skeletons import Skeleton, joint_map
 from oasjax.errors import UserError
 from oasjax.evaluation.calibration import calibration
 from oasjax.evaluation.keypoint_ap import coco_results, keypoint_ap, pose_category
 from oasjax.evaluation.pck import pck, pckh
 from oasjax.input_pipeline.batching import Source
-from oasjax.input_pipeline.crop import crop_box
+from oasjax.input_pipeline.crop import crop_config, padded_areas
 from oasjax.training.evaluation import to_image
 
 METRICS = ("pckh", "pck", "keypoint_ap", "occlusion")
@@ -34,14 +35,33 @@ class Scorer:
 
     Attributes:
         config: of the run.
-        skeleton: the joints.
+        skeleton: the joints that are predicted, and that the test people are brought to.
+        own_skeleton: the joints that the data set has, and is scored by.
         ground_truth: the annotation file in COCO's form that keypoint AP is measured against; None where
             the data have none.
     """
 
     config: Any
     skeleton: Skeleton
+    own_skeleton: Skeleton
     ground_truth: Mapping[str, Any] | None
+
+    def __post_init__(self) -> None:
+        """Raise UserError unless every joint of the data is one that is predicted."""
+        sources = joint_map(self.skeleton, self.own_skeleton).sources
+        lacking = [
+            name for name, joints in zip(self.own_skeleton.joints, sources, strict=True) if len(joints) != 1
+        ]
+        if lacking:
+            raise UserError(
+                f"config.skeleton is '{self.skeleton.name}', which lacks joints that the people of"
+                f" {self.config['data']['name']} are scored by: {', '.join(lacking)}"
+            )
+
+    @property
+    def scored(self) -> list[int]:
+        """Which of the predicted joints are scored, in the order of the data's own."""
+        return [joint for (joint,) in joint_map(self.skeleton, self.own_skeleton).sources]
 
     def score(
         self, predicted: Mapping[str, np.ndarray], rows: dict[str, np.ndarray], metrics: Iterable[str]
@@ -55,21 +75,22 @@ class Scorer:
             rows: of `predict_all`, for the annotations.
             metrics: names of METRICS; `occlusion` is passed over where it is not predicted.
         """
-        points, pasted = to_image(predicted["keypoints"], rows), rows["pasted"]
-        visibility = np.where(pasted, np.int8(1), rows["visibility"])
-        known = rows["occlusion_known"] | pasted
-        truth = (rows["image_keypoints"], visibility, known)
+        joints, skeleton = self.scored, self.own_skeleton
+        points, pasted = self.in_image(predicted, rows), rows["pasted"][:, joints]
+        visibility = np.where(pasted, np.int8(1), rows["visibility"][:, joints])
+        known = rows["occlusion_known"][:, joints] | pasted
+        truth = (rows["image_keypoints"][:, joints], visibility, known)
         merged: dict[str, Any] = {}
         for name in metrics:
             if name == "pckh":
-                scores = pckh(points, *truth, rows["head_size"], self.skeleton)
+                scores = pckh(points, *truth, rows["head_size"], skeleton)
             elif name == "pck":
-                scores = pck(points, *truth, self.skeleton)
+                scores = pck(points, *truth, skeleton)
             elif name == "keypoint_ap":
-                document = with_pasted(self.ground_truth or {}, rows)
-                scores = keypoint_ap(document, self.results(predicted, rows), self.skeleton)
+                document = with_pasted(self.ground_truth or {}, rows["person_number"], pasted)
+                scores = keypoint_ap(document, self.results(predicted, rows), skeleton)
             elif "occlusion" in predicted:
-                scores = calibration(predicted["occlusion"], visibility, known)
+                scores = calibration(predicted["occlusion"][:, joints], visibility, known)
             else:
                 continue
             for split, by_metric in scores.items():
@@ -84,23 +105,27 @@ class Scorer:
 
         A person's area is that of the padded box, as HRNet takes it.
         """
-        data = self.config["data"]
+        joints, skeleton = self.scored, self.own_skeleton
         # Where the field has no sigmas nothing is measured by OKS, and nothing dropped by it.
-        threshold = self.config["eval"]["oks_nms"] if self.skeleton.sigmas else 0.0
-        size_wh = tuple(data["input_size_wh"])
-        sizes = [crop_box(bbox_xywh, size_wh, data["padding"])[1] for bbox_xywh in rows["bbox_xywh"]]
+        threshold = self.config["eval"]["oks_nms"] if skeleton.sigmas else 0.0
         return coco_results(
             # A joint that nobody had labelled in training has no mean place: it is nowhere.
-            np.nan_to_num(to_image(predicted["keypoints"], rows), nan=NOWHERE_PX),
-            predicted["scores"],
+            np.nan_to_num(self.in_image(predicted, rows), nan=NOWHERE_PX),
+            predicted["scores"][:, joints],
             rows["image_number"],
             rows["box_score"],
-            np.prod(sizes, axis=1),
-            self.skeleton,
+            padded_areas(rows["crop_to_image"], crop_config(self.config["data"])),
+            skeleton,
             nms="oks" if threshold else None,
             nms_threshold=threshold,
             category_id=pose_category(self.ground_truth["categories"])["id"] if self.ground_truth else 1,
         )
+
+    def in_image(
+        self, predicted: Mapping[str, np.ndarray], rows: dict[str, np.ndarray]
+    ) -> Float[np.ndarray, "n k 2"]:
+        """The data set's own joints as predicted, in pixels of the original pictures."""
+        return to_image(predicted["keypoints"], rows, self.config["target"]["codec"])[:, self.scored]
 
     def why_not(self, metric: str, people: Iterable[Mapping[str, Any]]) -> str | None:
         """Why people cannot be scored by a metric of METRICS; None where they can.
@@ -112,16 +137,16 @@ class Scorer:
             if not any(person["head_size"] > 0 and person["visibility"].any() for person in people):
                 return "nobody has labelled joints and a head size"
         elif metric == "pck":
-            if self.skeleton.torso is None:
-                return f"the skeleton '{self.skeleton.name}' lacks left shoulder or right hip"
-            torso = list(self.skeleton.torso)
+            if self.own_skeleton.torso is None:
+                return f"the skeleton '{self.own_skeleton.name}' lacks left shoulder or right hip"
+            torso = list(self.own_skeleton.torso)
             if not any(person["visibility"][torso].all() for person in people):
                 return "nobody has both left shoulder and right hip labelled"
         elif metric == "keypoint_ap":
             if self.ground_truth is None:
                 return "there are no annotations in COCO's form"
-            if self.skeleton.sigmas is None:
-                return f"the skeleton '{self.skeleton.name}' has no sigmas"
+            if self.own_skeleton.sigmas is None:
+                return f"the skeleton '{self.own_skeleton.name}' has no sigmas"
             if not any(person["num_keypoints"] for person in self.ground_truth["annotations"]):
                 return "nobody has labelled joints"
         elif self.config["model"]["occlusion_head"] == "none":
@@ -159,11 +184,13 @@ def first_pictures(ground_truth: Mapping[str, Any], numbers: Container[int]) -> 
     }
 
 
-def with_pasted(ground_truth: Mapping[str, Any], rows: dict[str, np.ndarray]) -> Mapping[str, Any]:
+def with_pasted(
+    ground_truth: Mapping[str, Any], person_number: Int[np.ndarray, "n"], pasted: Bool[np.ndarray, "n k"]
+) -> Mapping[str, Any]:
     """The annotation file with joints under a pasted test occluder marked as occluded."""
-    if not rows["pasted"].any():
+    if not pasted.any():
         return ground_truth
-    hidden = dict(zip(rows["person_number"].tolist(), rows["pasted"], strict=True))
+    hidden = dict(zip(person_number.tolist(), pasted, strict=True))
     people = []
     for person in ground_truth["annotations"]:
         if person["id"] in hidden:
@@ -174,7 +201,7 @@ def with_pasted(ground_truth: Mapping[str, Any], rows: dict[str, np.ndarray]) ->
     return {**ground_truth, "annotations": people}
 
 
-def people_in(rows: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """What `Scorer.why_not` looks at, of rows that are there already."""
-    for visibility, head_size in zip(rows["visibility"], rows["head_size"], strict=True):
+def people_in(rows: dict[str, np.ndarray], joints: list[int]) -> Iterator[dict[str, np.ndarray]]:
+    """What `Scorer.why_not` looks at, of rows that are there already, and `Scorer.scored` joints of them."""
+    for visibility, head_size in zip(rows["visibility"][:, joints], rows["head_size"], strict=True):
         yield {"visibility": visibility, "head_size": head_size}

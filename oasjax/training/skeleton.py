@@ -6,11 +6,14 @@ then on, in workdirs and model folders, the whole skeleton as JSON: prediction m
 
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from oasjax.datasets.skeletons import SKELETONS, Skeleton, from_json, to_json
+from oasjax.datasets.skeletons import SKELETONS, Skeleton, from_json, plain_name, to_json
 
 FROM_DATA = "from_data"
+# What HRNet weights the joints of COCO by (`joints_weight` of lib/dataset/coco.py); the others by 1.
+JOINT_WEIGHTS = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
 
 
 def read_skeleton(value: Any) -> Skeleton:
@@ -20,6 +23,12 @@ def read_skeleton(value: Any) -> Skeleton:
     if not isinstance(value, str) or value not in SKELETONS:
         raise ValueError(f"unknown skeleton {value!r}; there are: {', '.join(SKELETONS)}")
     return SKELETONS[value]
+
+
+def joint_weights(skeleton: Skeleton) -> np.ndarray:
+    """HRNet's weight of each joint, by its name."""
+    names = [plain_name(joint).removeprefix("left_").removeprefix("right_") for joint in skeleton.joints]
+    return np.array([JOINT_WEIGHTS.get(name, 1.0) for name in names])
 
 
 def with_skeleton(config: ConfigDict, skeleton: Skeleton) -> ConfigDict:

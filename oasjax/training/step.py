@@ -42,16 +42,18 @@ def make_train_step(
 def make_eval_step(task: Any, *, pasted: bool) -> Callable[[Any, dict[str, jax.Array]], dict[str, jax.Array]]:
     """Pure `(variables, batch) -> predictions`, one row an example.
 
-    Besides the task's predictions the rows hold `image` as the network saw it and `pasted` (b, k): joints
-    under one of the fixed test occluders, which are drawn when `pasted` is set.
+    Besides the task's predictions the rows hold `image` as the network saw it (of several scales the one
+    nearest to 1) and `pasted` (b, k): joints under one of the fixed test occluders, which are drawn when
+    `pasted` is set.
     """
 
     def eval_step(variables: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
         image = batch["image"]
         hidden = jnp.zeros(batch["visibility"].shape, bool)
         if pasted:
-            image, hidden = task.paste_test_occluders(image, batch)
-        return task.predict(variables, image) | {"image": image, "pasted": hidden}
+            image, hidden = task.paste_test_occluders(image, batch, variables["model_state"])
+        shown = image if image.ndim == 4 else image[:, task.plain_scale]
+        return task.predict(variables, image) | {"image": shown, "pasted": hidden}
 
     return eval_step
 

@@ -28,7 +28,6 @@ from jaxtyping import Float, Int
 from oasjax.datasets.mat_file import load_mat
 from oasjax.errors import UserError
 from oasjax.input_pipeline import COCO_FORM, data_folder
-from oasjax.training.evaluation import to_image
 from oasjax.training.scoring import Scorer
 
 
@@ -61,9 +60,9 @@ def write_predictions(
                 folder / f"{stem}.json", scorer.results(rows, rows), zipped=split == "test"
             )
         elif data["name"] == "mpii":
-            paths = _write_mpii(folder, data, rows, split, say)
+            paths = _write_mpii(folder, scorer, rows, split, say)
         else:
-            paths = [_write_arrays(folder, rows)]
+            paths = [_write_arrays(folder, scorer, rows)]
     except OSError as error:
         raise UserError(f"cannot write the predictions to {folder}: {error.strerror or error}") from None
     say(f"predictions: {', '.join(map(str, paths))}")
@@ -88,9 +87,9 @@ def write_coco_results(path: Path, results: list[dict[str, Any]], *, zipped: boo
 
 
 def _write_mpii(
-    folder: Path, data: Any, rows: dict[str, np.ndarray], split: str, say: Callable[[str], None]
+    folder: Path, scorer: Scorer, rows: dict[str, np.ndarray], split: str, say: Callable[[str], None]
 ) -> list[Path]:
-    keypoints = to_image(rows["keypoints"], rows)
+    data, keypoints = scorer.config["data"], scorer.in_image(rows, rows)
     release = None
     if split == "test" and not data["arrays_path"]:
         from oasjax.datasets.mpii.annotations import release_file
@@ -112,12 +111,14 @@ def _write_mpii(
     return [path]
 
 
-def _write_arrays(folder: Path, rows: dict[str, np.ndarray]) -> Path:
+def _write_arrays(folder: Path, scorer: Scorer, rows: dict[str, np.ndarray]) -> Path:
     path = folder / "predictions.npz"
-    kept = ("scores", "occlusion", "example_id", "image_number", "person_number")
-    contents: dict[str, Any] = {name: rows[name] for name in kept if name in rows}
+    contents: dict[str, Any] = {
+        name: rows[name] for name in ("example_id", "image_number", "person_number") if name in rows
+    }
+    contents |= {name: rows[name][:, scorer.scored] for name in ("scores", "occlusion") if name in rows}
     with path.open("wb") as file:
-        np.savez(file, preds=to_image(rows["keypoints"], rows), **contents)
+        np.savez(file, preds=scorer.in_image(rows, rows), **contents)
     return path
 
 

@@ -166,12 +166,13 @@ def choose_skeleton(network: Network, wanted: str | None) -> Skeleton:
 def network_config(network: Network, skeleton: Skeleton, input_size_wh: tuple[int, int]) -> ConfigDict:
     """Config of the published network alone: no occlusion head, no erasing, no reconstruction.
 
-    It has what prediction needs. Cells of the published heatmaps sit at their first pixel.
+    Crops and heatmaps are those that it was trained on: `hrnet` or `hourglass`, as its backbone.
     """
     backbone = network.layout.backbone
-    config = ConfigDict({"task": "oasnet", "skeleton": skeleton.name})
-    config.data = ConfigDict()
+    config = config_sections.pose()
+    config.skeleton = skeleton.name
     config.data.input_size_wh = input_size_wh
+    config.data.geometry = backbone
     config.data.padding = PADDING
     config.data.normalization = network.layout.normalization
     config.model = config_sections.model(backbone)
@@ -179,11 +180,9 @@ def network_config(network: Network, skeleton: Skeleton, input_size_wh: tuple[in
     config.model.erase_reconstruct.erase = False
     config.model.erase_reconstruct.reconstruct = False
     config.model[backbone].update(network.fields)
-    config.target = ConfigDict({"codec": "hrnet"})
-    config.loss = ConfigDict({"mimic": config_sections.mimic()})
+    config.target.codec = backbone
+    config.train.branches = "single"
     config.loss.mimic.kind = "none"
-    config.train = ConfigDict({"num_steps": 0})
-    config.eval = ConfigDict({"flip_test": True})
     return config
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from oasjax.augmentation import colour, flip, siamese
-from oasjax.codecs import heatmap
+from oasjax.codecs import occlusion_map
+from oasjax.codecs.codec import make_codec
 from oasjax.datasets.skeletons import MPII, flip_permutation
 
 PATCHES = {
@@ -20,15 +21,20 @@ PATCHES = {
     "round_probability": 0.5,
     "kinds": {"flat": 1.0, "other": 0.0},
 }
+
+
+def codec_of(name: str = "subpixel", stride: int = 4):
+    target = {"codec": name, "sigma_cells": 1.0, "blur_kernel": 11}
+    return make_codec(target, stride=stride, input_size_wh=(64, 64))
+
+
 SETTINGS = {
+    "codec": codec_of(),
     "flip_permutation": flip_permutation(MPII),
-    "stride": 4,
-    "sigma_cells": 1.0,
     "flip_probability": 0.5,
     "colour_jitter": 0.2,
     "patches": PATCHES,
     "normalization": "imagenet",
-    "frame": "centre",
 }
 
 
@@ -120,7 +126,8 @@ def test_targets_follow_the_mirrored_picture():
         "visibility": jnp.full((1, 16), 2, jnp.int8),
         "occlusion_known": jnp.ones((1, 16), bool),
     }
-    pair = preparation(flip_probability=1.0, stride=1, colour_jitter=0.0)(jax.random.key(0), batch)
+    prepare = preparation(flip_probability=1.0, codec=codec_of(stride=1), colour_jitter=0.0)
+    pair = prepare(jax.random.key(0), batch)
     for joint in range(16):
         row, column = np.unravel_index(np.argmax(pair.heatmaps[0, :, :, joint]), (64, 64))
         assert pair.clean.images[0, row, column, 0] > 1  # the dot, normalised
@@ -151,18 +158,83 @@ def test_flipping_twice_is_the_identity():
     np.testing.assert_allclose(back, batch["keypoints"], atol=1e-5)
 
 
-def test_normalization_and_frame_of_the_targets_are_the_wanted_ones():
-    ours = PREPARE(jax.random.key(0), batch_of())
-    theirs = preparation(normalization="none", frame="corner")(jax.random.key(0), batch_of())
+HRNET = preparation(normalization="none", codec=codec_of("hrnet"))
+
+
+def test_the_normalization_is_the_wanted_one():
+    ours, theirs = PREPARE(jax.random.key(0), batch_of()), HRNET(jax.random.key(0), batch_of())
     assert 0 <= theirs.clean.images.min() < theirs.occluded.images.max() <= 1
     np.testing.assert_allclose(
         ours.clean.images, colour.normalize(theirs.clean.images, "imagenet"), atol=1e-5
     )
-    decode = jax.jit(heatmap.decode)
-    (cells, scores), (expected, _) = decode(theirs.heatmaps), decode(ours.heatmaps)
-    inner = (expected > 2).all(-1) & (expected < 13).all(-1) & (scores > 0)
-    assert inner.sum() > 50
-    np.testing.assert_allclose(cells[inner], expected[inner] + 3 / 8, atol=1e-2)
+
+
+def batch_with_a_hip_beside_the_crop() -> dict[str, jnp.ndarray]:
+    """Joint 3, which is occluded and becomes joint 2 in a mirrored crop."""
+    batch = batch_of()
+    batch["keypoints"] = batch["keypoints"].at[:, 3].set(jnp.asarray([-3.0, 30.0]))
+    return batch
+
+
+def test_the_codec_says_which_joints_have_a_target():
+    """By HRNet's convention a joint beside the crop has one where its Gaussian reaches inside."""
+    batch = batch_with_a_hip_beside_the_crop()
+    ours, theirs = PREPARE(jax.random.key(0), batch), HRNET(jax.random.key(0), batch)
+    np.testing.assert_array_equal(ours.joint_weight[:, [2, 3]].sum(1), 1.0)
+    np.testing.assert_array_equal(ours.clean.occlusion_map, 0.0)
+    np.testing.assert_array_equal(theirs.joint_weight[:, [2, 3]], 1.0)
+    assert (theirs.clean.occlusion_map[:, 8, [0, 15]].max((1, 2)) > 0.1).all()
+
+
+def test_a_joint_beside_the_crop_attracts_no_patch():
+    batch = batch_with_a_hip_beside_the_crop()
+    batch["visibility"] = jnp.zeros_like(batch["visibility"]).at[:, 3].set(1)
+    pair = HRNET(jax.random.key(0), batch)
+    differs = (pair.occluded.images != pair.clean.images).any((1, 3))
+    assert not (differs[:, 0] | differs[:, -1]).all()
+
+
+def test_pseudo_labels_follow_the_mirror_and_patches_are_added_to_them():
+    """Maps of the first four people: 0.9 in the left upper cell, 0.3 elsewhere."""
+    batch = batch_of(known=False)
+    batch["keypoints"] = batch["keypoints"].at[:, 6].set(jnp.asarray([8.0, 30.0]))
+    maps = np.full((8, 16, 16), np.nan, np.float32)
+    maps[:4] = 0.3
+    maps[:4, 0, 0] = 0.9
+    pair = PREPARE(jax.random.key(0), batch | {"occlusion_map": jnp.asarray(maps)})
+
+    flipped = np.asarray(pair.heatmaps[..., 6].max(1).argmax(-1) > 8)
+    assert 0 < flipped[:4].sum() < 4
+    expected = np.where(flipped[:, None, None], maps[:, :, ::-1], maps)[..., None]
+    np.testing.assert_array_equal(pair.clean.occlusion_map[:4], expected[:4])
+    # No joint's occlusion is known, so all that counts are maps and patches.
+    np.testing.assert_array_equal(pair.clean.occlusion_map[4:], 0.0)
+    np.testing.assert_array_equal(pair.clean.occlusion_weight, [1.0] * 4 + [0.0] * 4)
+    np.testing.assert_array_equal(pair.occluded.occlusion_weight, 1.0)
+    pasted = occlusion_map.encode(pair.heatmaps, pair.occluded.occlusion_classes[..., 1] > 0)
+    assert (pasted.max((1, 2, 3)) > 0.5).all()
+    np.testing.assert_allclose(pair.occluded.occlusion_map[:4], np.maximum(expected, pasted)[:4], atol=1e-6)
+    np.testing.assert_allclose(pair.occluded.occlusion_map[4:], pasted[4:], atol=1e-6)
+
+
+def test_a_pseudo_label_replaces_what_the_data_say_and_its_absence_does_not():
+    labels, nothing = jnp.full((2, 1, 1, 1), 0.8), jnp.zeros((2, 1, 1, 1))
+    pseudo = jnp.asarray([0.1, np.nan])[:, None, None, None]
+    target, weight = siamese.with_pseudo_labels(labels, jnp.zeros(2), pseudo, nothing)
+    np.testing.assert_allclose(target.ravel(), [0.1, 0.8])
+    np.testing.assert_array_equal(weight, [1.0, 0.0])
+
+
+def test_patches_show_cutouts_of_the_bank():
+    """A bank of one red square, as large as a patch gets: those pixels are red, and no others change."""
+    red = np.zeros((1, 8, 8, 4), np.uint8)
+    red[..., [0, 3]] = 255
+    patches = PATCHES | {"kinds": {"cutout": 1.0}, "cutouts": "instances.json"}
+    pair = preparation(patches=patches, cutouts=red, normalization="none")(jax.random.key(0), batch_of())
+    differs = (pair.occluded.images != pair.clean.images).any(-1)
+    np.testing.assert_array_equal(differs.sum((1, 2)), 19**2)
+    np.testing.assert_array_equal(pair.occluded.images[differs], np.broadcast_to([1, 0, 0], (8 * 19**2, 3)))
+    assert (pair.occluded.occlusion_map.sum() - pair.clean.occlusion_map.sum()) > 8
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -38,47 +38,17 @@ def test_a_joint_that_is_not_drawn_leaves_a_zero_map_whatever_its_coordinates(wi
     assert not maps[..., 1].any()
 
 
-def test_cells_tile_the_picture():
-    corners = jnp.asarray([[-0.5, -0.5], [63.5, 63.5]])
-    cells = heatmap.pixels_to_cells(corners, 4, "centre")
-    np.testing.assert_allclose(cells, [[-0.5, -0.5], [15.5, 15.5]])
-    np.testing.assert_allclose(heatmap.cells_to_pixels(cells, 4, "centre"), corners)
-
-
-def test_in_the_frame_of_the_published_networks_cell_0_is_pixel_0():
-    points = jnp.asarray([[0.0, 0.0], [62.0, -6.0]])
-    cells = heatmap.pixels_to_cells(points, 4, "corner")
-    np.testing.assert_allclose(cells, [[0.0, 0.0], [15.5, -1.5]])
-    np.testing.assert_allclose(heatmap.cells_to_pixels(cells, 4, "corner"), points)
-
-
-@pytest.mark.parametrize(("frame", "left_over_px"), [("centre", 0.0), ("corner", 1.0)])
-def test_maps_of_a_mirrored_picture_turned_back_lie_over_those_of_the_picture(frame, left_over_px):
-    """In the frame `corner` a quarter of a cell is left over, as in HRNet."""
-    width, stride = 64, 4
-    mirrored_px = jnp.asarray([[width - 1 - 26.0, 20.0]])
-    cells = heatmap.pixels_to_cells(mirrored_px, stride, frame)
-    maps = heatmap.encode(cells, jnp.ones(1, bool), height=16, width=16, sigma_cells=1.5)
-    cells, _ = heatmap.decode(heatmap.mirror(maps, frame))
-    x, y = heatmap.cells_to_pixels(cells, stride, frame)[0]
-    np.testing.assert_allclose([x, y], [26.0 + left_over_px, 20.0], atol=1e-2)
-
-
 def test_a_map_that_moves_by_one_cell_keeps_its_first_column():
     maps = jnp.arange(4.0).reshape(1, 4, 1)  # one row of four cells
-    np.testing.assert_array_equal(heatmap.mirror(maps, "centre")[0, :, 0], [3, 2, 1, 0])
-    np.testing.assert_array_equal(heatmap.mirror(maps, "corner")[0, :, 0], [3, 3, 2, 1])
+    np.testing.assert_array_equal(heatmap.move_right(maps)[0, :, 0], [0, 0, 1, 2])
 
 
-@pytest.mark.parametrize(
-    "function",
-    [lambda x, f: heatmap.pixels_to_cells(x, 4, f), lambda x, f: heatmap.cells_to_pixels(x, 4, f)],
-)
-def test_an_unknown_frame_is_named(function):
-    with pytest.raises(ValueError, match="frame is 'middle'.*centre.*corner"):
-        function(jnp.zeros((1, 2)), "middle")
-    with pytest.raises(ValueError, match="frame is 'middle'"):
-        heatmap.mirror(jnp.zeros((1, 4, 1)), "middle")
+def test_only_labelled_joints_on_the_maps_are_drawn():
+    points = jnp.asarray([[5.0, 3.0], [5.0, 3.0], [-0.6, 3.0], [9.4, 7.4]])
+    labelled = jnp.asarray([True, False, True, True])
+    maps, drawn = heatmap.draw(points, labelled, height=8, width=10, sigma_cells=1.0)
+    np.testing.assert_array_equal(drawn, [True, False, False, True])
+    np.testing.assert_array_equal(maps.any((0, 1)), drawn)
 
 
 def test_a_peak_on_the_border_and_an_all_zero_map_decode_to_finite_points():

@@ -16,7 +16,7 @@ from oasjax.datasets.mpii.hourglass_arrays import read_hourglass_arrays
 from oasjax.datasets.mpii.hrnet_json import read_hrnet_json
 from oasjax.datasets.mpii.release_mat import read_release
 from oasjax.errors import UserError
-from oasjax.input_pipeline.crop import crop_box
+from oasjax.input_pipeline.person_box import crop_box
 
 # The published annotations hold this many people; a test pins published counts on those alone.
 TOMPSON = 2958

@@ -17,6 +17,7 @@ from oasjax.datasets.skeletons import (
     flip_permutation,
     from_json,
     joint_map,
+    lower_body,
     map_joints,
     plain_name,
     skeleton_from_category,
@@ -266,3 +267,16 @@ def test_an_own_skeleton_maps_by_meaning_too():
     points, flags, _ = map_joints(joint_map(own, LSP), *people(own))
     assert flags[0].nonzero()[0].tolist() == [2, 3]
     np.testing.assert_array_equal(points[0, 3], [10, 20])
+
+
+def test_the_lower_body_is_that_of_hrnet():
+    assert lower_body(MPII) == (0, 1, 2, 3, 4, 5, 6)
+    assert lower_body(COCO) == (11, 12, 13, 14, 15, 16)
+
+
+def test_the_lower_body_is_found_in_every_skeleton_and_way_of_writing(skeleton):
+    lower = {plain_name(skeleton.joints[joint]) for joint in lower_body(skeleton)}
+    below = {f"{side}_{name}" for side in ("left", "right") for name in ("hip", "knee", "ankle")}
+    assert below <= lower <= below | {"pelvis"}
+    joints = ["Nose", "LHip", "hip_r", "Left big toe", "RHeel", "lWrist", "MidHip"]
+    assert lower_body(skeleton_from_category({"keypoints": joints})) == (1, 2, 3, 4, 6)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import oasjax
+from oasjax import config_sections
 from oasjax.datasets.skeletons import MPII
 from oasjax.errors import UserError
 from oasjax.inference.boxes import PersonBox
@@ -149,6 +150,9 @@ def test_what_a_model_does_not_predict_is_none(absent):
     np.testing.assert_array_equal(person.keypoints, full.keypoints)
 
 
+DATA = config_sections.data().to_dict()
+
+
 def test_load_is_reachable_from_the_top_of_the_library():
     assert oasjax.load is load
     with pytest.raises(AttributeError, match="loaad"):
@@ -170,10 +174,10 @@ def test_load_says_what_is_wrong_with_a_folder(tmp_path):
     [
         ({"skeleton": "spider"}, "unknown skeleton 'spider'.*mpii"),
         ({"skeleton": ["mpii"]}, "unknown skeleton"),
-        ({"data": {"padding": 1.25}}, "lacks the entry 'input_size_wh'"),
+        ({"data": {"padding": 1.25}}, "lacks the entry 'geometry'"),
         ({}, "lacks the entry 'task'"),
-        ({"data": {"padding": "much", "input_size_wh": [64, 64]}}, "wrong type"),
-        ({"data": {"padding": 1.25, "input_size_wh": 64}}, "wrong type"),
+        ({"data": DATA | {"padding": "much"}}, "wrong type"),
+        ({"data": DATA | {"input_size_wh": 64}}, "wrong type"),
         ({"model": "hourglass"}, "wrong type"),
     ],
 )
@@ -183,7 +187,7 @@ def test_an_incomplete_configuration_is_named(tmp_path, change, message):
     config = {
         "skeleton": "mpii",
         "model": {"name": "oasnet"},
-        "data": {"input_size_wh": [64, 64], "padding": 1.25},
+        "data": DATA,
     }
     save_model(tmp_path, {"params": {"w": np.zeros(1)}}, config | change, "")
     with pytest.raises(UserError, match=f"config.json.*{message}"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from oasjax import config_sections
 from oasjax.datasets.skeletons import MPII
 from oasjax.inference.run_summary import example_people
 
@@ -39,7 +40,10 @@ def rows() -> dict[str, np.ndarray]:
 
 
 def config(codec: str) -> dict:
-    return {"data": {"input_size_wh": (32, 32)}, "target": {"sigma_cells": 1.0, "codec": codec}}
+    config = config_sections.pose()
+    config.data.input_size_wh = (32, 32)
+    config.target.codec = codec
+    return config.to_dict()
 
 
 @pytest.mark.parametrize("codec", ["subpixel", "hrnet"])

@@ -8,7 +8,7 @@ from oasjax.datasets.skeletons import MPII
 from oasjax.errors import UserError
 from oasjax.input_pipeline.arrays_source import ArraysSource
 from oasjax.input_pipeline.batching import eval_batches, train_batches
-from oasjax.input_pipeline.crop import CropConfig
+from oasjax.input_pipeline.crop import CropConfig, MapGrid
 from oasjax.input_pipeline.order import epoch_order
 
 CROP = CropConfig((24, 32), rotation_deg=20.0, scale_factor=0.25)
@@ -48,6 +48,19 @@ def test_a_batch_has_the_promised_keys_shapes_and_types(source):
     }  # fmt: skip
     assert host["image_id"] == [str(i) for i in host["example_id"]]
     assert host["image_keypoints"].dtype == np.float32
+
+
+def test_maps_are_in_every_batch_of_a_crop_with_a_grid_and_in_no_other(arrays):
+    crop = CropConfig((24, 32), occlusion_grid=MapGrid((6, 8), (4.0, 4.0), (1.5, 1.5)))
+    labels = {"occlusion_map": np.ones((7, 5, 5), np.float32)}
+    labels["occlusion_map_to_image"] = np.tile(np.eye(2, 3) * 9, (7, 1, 1))
+    for people, labelled in ((arrays, False), (arrays | labels, True)):
+        [(device, host)] = eval_batches(ArraysSource(people, MPII), crop, batch_size=7)
+        assert device["occlusion_map"].shape == (7, 8, 6) and device["occlusion_map"].dtype == np.float32
+        assert np.isfinite(device["occlusion_map"]).all() == labelled
+        assert "occlusion_map" not in host
+    [(device, _)] = eval_batches(ArraysSource(arrays | labels, MPII), CROP, batch_size=7)
+    assert "occlusion_map" not in device
 
 
 def test_the_data_sets_own_numbers_and_the_boxes_scores_go_along(source, arrays):

@@ -47,6 +47,7 @@ def data_config(**values):
             "data_dir": str(DUMMY_DATA),
             "boxes_path": "",
             "arrays_path": "",
+            "train_on": (),
             "prepared_dir": "",
             "train_size": 0,
             "eval_size": 0,

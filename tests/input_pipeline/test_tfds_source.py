@@ -13,11 +13,11 @@ import pytest
 from ml_collections import ConfigDict
 
 import oasjax.datasets
-from oasjax.datasets.skeletons import LSP
+from oasjax.datasets.skeletons import LSP, MPII, lower_body
 from oasjax.errors import UserError
 from oasjax.input_pipeline import open_eval_batches, open_source, open_train_batches
-from oasjax.input_pipeline.batching import eval_batches, train_batches
-from oasjax.input_pipeline.crop import CropConfig
+from oasjax.input_pipeline.batching import batches_by_threads, eval_batches, train_batches
+from oasjax.input_pipeline.crop import CropConfig, MapGrid
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
 
@@ -50,6 +50,7 @@ def data_config(source, data_dir, prepared_dir, name="lsp_extended"):
             "boxes_path": "",
             "arrays_path": "",
             "prepared_dir": str(prepared_dir),
+            "train_on": (),
             "train_size": 0,
             "eval_size": 0,
         }
@@ -237,6 +238,90 @@ def test_synthetic_people_are_the_same_through_tf_data(tmp_path):
             source = open_source(data, split)
             runs.append(list(open_eval_batches(source, CROP, kind, batch_size=2)))
         assert_batches_equal(*runs)
+
+
+@pytest.fixture(scope="module")
+def mixtures(folders, tmp_path_factory):
+    """People of four sources, prepared and from their files."""
+    root = tmp_path_factory.mktemp("all")
+    (root / "lspet").symlink_to(folders[0])
+    (root / "mpii").symlink_to(DATASETS / "mpii" / "dummy_data")
+    sources = []
+    for kind in ("tfds", "arrays"):
+        data = data_config(kind, root, folders[1])
+        data.update({"look": "studio", "render_size": 64, "seed": 7, "train_size": 3, "eval_size": 2})
+        data.train_on = ("mpii", "mpii:eval", "lsp_extended", "synthetic_people")
+        sources.append(open_source(data, "train", MPII))
+    return sources
+
+
+class Labelled:
+    """A source whose even people have a pseudo label."""
+
+    def __init__(self, source):
+        self.source, self.skeleton = source, source.skeleton
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        label = np.random.default_rng(index).uniform(0, 1, (9, 7)).astype(np.float32)
+        labels = {"occlusion_map": label, "occlusion_map_to_image": np.eye(2, 3) * 20}
+        return self.source[index] | (labels if index % 2 == 0 else {})
+
+
+# Published crops with all that may be random, and pseudo labels; several scales of the plain one.
+EVERYTHING = CropConfig(
+    (32, 40), geometry="hrnet", clip_boxes=True, rotation_deg=20.0, scale_factor=0.25,
+    half_body_probability=0.5, lower_body=lower_body(MPII),
+    occlusion_grid=MapGrid((8, 10), (4.0, 4.0), (0.0, 0.0)),
+)  # fmt: skip
+SCALES = CropConfig((32, 40), geometry="hourglass", scales=(0.8, 1.0, 1.2))
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("crop", [EVERYTHING, SCALES], ids=["everything", "scales"])
+def test_a_mixture_through_tf_data_gives_the_batches_of_the_threads(mixtures, crop, num_threads):
+    runs = []
+    for source, execute in zip(mixtures, (batches_by_tf_data, batches_by_threads), strict=True):
+        batches = train_batches(
+            Labelled(source), crop, seed=3, start_step=1, batch_size=4, num_threads=num_threads,
+            execute=execute,
+        )  # fmt: skip
+        runs.append(list(itertools.islice(batches, 4)))
+        batches.close()
+    assert_batches_equal(*runs)
+    device = runs[0][0][0]
+    assert ("occlusion_map" in device) == (crop is EVERYTHING)
+    assert device["image"].ndim == (4 if crop is EVERYTHING else 5)
+
+
+def test_a_resumed_mixture_gives_the_tail_of_the_unbroken_one(mixtures):
+    for source, execute in zip(mixtures, (batches_by_tf_data, batches_by_threads), strict=True):
+        assert_batches_equal(
+            train_run(source, 6, execute=execute)[4:], train_run(source, 2, start_step=4, execute=execute)
+        )
+
+
+@pytest.mark.realdata
+def test_a_mixture_of_real_people_is_the_same_through_tf_data(data_dir, tmp_path):
+    for folder in ("lspet", "mpii"):
+        (tmp_path / folder / "images").mkdir(parents=True)
+    pictures = sorted((data_dir / "lspet" / "images").iterdir())[:9]
+    for picture in (*pictures, *(data_dir / "mpii" / "images").iterdir()):
+        folder = "lspet" if picture in pictures else "mpii"
+        (tmp_path / folder / "images" / picture.name).symlink_to(picture)
+    (tmp_path / "lspet" / "joints.mat").symlink_to(data_dir / "lspet" / "joints.mat")
+    (tmp_path / "mpii" / "train.json").symlink_to(data_dir / "mpii" / "annot" / "test_mpii.json")
+    runs = []
+    for kind in ("tfds", "arrays"):
+        data = data_config(kind, tmp_path, tmp_path / "prepared")
+        data.train_on = ("lsp_extended", "mpii")
+        source = open_source(data, "train", MPII)
+        batches = open_train_batches(source, CROP, kind, seed=5, start_step=0, batch_size=4)
+        runs.append(list(itertools.islice(batches, 6)))
+        batches.close()
+    assert_batches_equal(*runs)
 
 
 def test_data_are_prepared_once_and_anew_for_another_or_a_changed_folder(folders, tmp_path):

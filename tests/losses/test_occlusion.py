@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from oasjax.losses.occlusion import occlusion_class_loss, occlusion_map_loss
 
@@ -54,3 +55,17 @@ def test_an_image_without_known_occlusion_has_no_map_loss():
     predicted, target = jnp.zeros((1, 2, 2, 2, 1)), jnp.ones((2, 2, 2, 1)).at[1].set(5.0)
     np.testing.assert_allclose(occlusion_map_loss(predicted, target, jnp.asarray([1.0, 0.0])), 1.0)
     np.testing.assert_allclose(occlusion_map_loss(predicted, target, jnp.zeros(2)), 0.0)
+
+
+def test_the_sum_over_cells_is_averaged_over_the_people_that_count():
+    predicted, target = jnp.zeros((1, 3, 2, 5, 1)), jnp.ones((3, 2, 5, 1)).at[0].set(3.0).at[1].set(7.0)
+    loss = occlusion_map_loss(predicted, target, jnp.asarray([1.0, 0.0, 1.0]), reduction="sum")
+    np.testing.assert_allclose(loss, (9 * 10 + 10) / 2)
+    with pytest.raises(ValueError, match="reduction is 'max'.*mean.*sum"):
+        occlusion_map_loss(predicted, target, jnp.ones(3), reduction="max")
+
+
+def test_maps_of_half_the_width_are_compared_in_float32():
+    predicted = jnp.ones((1, 1, 64, 64, 1), jnp.bfloat16)
+    loss = occlusion_map_loss(predicted, jnp.zeros((1, 64, 64, 1)), jnp.ones(1), reduction="sum")
+    assert loss.dtype == jnp.float32 and loss == 4096.0

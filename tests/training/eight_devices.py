@@ -48,14 +48,12 @@ def siamese_pair(mesh: Mesh) -> SiamesePair:
         return prepare(
             jax.random.key(0),
             batch,
+            codec=task.codec,
             flip_permutation=task.permutation,
-            stride=task.stride,
-            sigma_cells=1.0,
             flip_probability=0.5,
             colour_jitter=0.2,
             patches=config.augment.patches,
             normalization=config.data.normalization,
-            frame="centre",
         )
 
     return jax.jit(prepared, in_shardings=split(mesh))(shard_batch(mesh, random_batch(16)))

@@ -30,9 +30,9 @@ def drawn_once():
 
     sources = {}
 
-    def open_once(data, split, original=input_pipeline.open_source):
+    def open_once(data, split, skeleton=None, original=input_pipeline.open_source):
         if (split, data.to_json()) not in sources:
-            sources[split, data.to_json()] = original(data, split)
+            sources[split, data.to_json()] = original(data, split, skeleton)
         return sources[split, data.to_json()]
 
     with pytest.MonkeyPatch.context() as patch:

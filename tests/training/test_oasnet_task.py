@@ -8,7 +8,7 @@ import pytest
 
 from oasjax.augmentation import colour
 from oasjax.augmentation.siamese import Branch, SiamesePair
-from oasjax.codecs import heatmap, occlusion_map
+from oasjax.codecs import hrnet, occlusion_map
 from oasjax.errors import UserError
 from oasjax.models.layers import Conv, ConvBlock
 from oasjax.training.tasks import make_task, oasnet
@@ -278,7 +278,7 @@ def test_predictions_in_the_frame_of_the_published_networks(make_quick_task):
         mirrored_heatmaps, mirrored_occlusion = maps(images[:, :, ::-1])
         heatmaps = (heatmaps + moved(mirrored_heatmaps[:, :, ::-1, task.permutation])) / 2
         occlusion = (occlusion + moved(mirrored_occlusion[:, :, ::-1])) / 2
-        cells, _ = heatmap.decode(heatmaps)
+        cells, _ = hrnet.decode(heatmaps)
         return 4 * cells, occlusion_map.decode(occlusion, cells)
 
     keypoints, occlusion = expected(pictures())
@@ -332,7 +332,8 @@ def test_the_config_reaches_the_preparation_of_pairs(make_quick_task, monkeypatc
         lambda params: task.loss(params, variables["model_state"], {}, jax.random.key(0), 0),
         variables["params"],
     )
-    assert (asked["normalization"], asked["frame"], asked["stride"]) == ("none", "corner", 4)
+    assert (asked["normalization"], asked["codec"]) == ("none", task.codec)
+    assert (task.codec.pitch_px, task.codec.first_cell_px) == ((4.0, 4.0), (0.0, 0.0))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def coco(tiny_config, data_dir):
 
     rows = predict_all(truth, None, batches, data_mesh())
     path = folder / "annotations" / "person_keypoints_val2017.json"
-    return config, Scorer(config, source.skeleton, ground_truth), rows, path
+    return config, Scorer(config, source.skeleton, source.skeleton, ground_truth), rows, path
 
 
 @pytest.mark.realdata
@@ -78,7 +78,7 @@ def test_a_test_on_some_people_is_against_their_pictures_alone(coco):
     assert scorer.score(some, some, ["keypoint_ap"])["all"]["keypoints"]["AR"] < 0.9
     document = first_pictures(scorer.ground_truth, numbers)
     whole = {name: column[np.isin(rows["image_number"], list(numbers))] for name, column in rows.items()}
-    part = Scorer(config, scorer.skeleton, document)
+    part = Scorer(config, scorer.skeleton, scorer.skeleton, document)
     assert part.score(whole, whole, ["keypoint_ap"])["all"]["keypoints"]["AR"] == pytest.approx(1.0)
     assert {image["id"] for image in document["images"]} == numbers
 
@@ -89,7 +89,7 @@ def test_joints_under_a_pasted_occluder_are_occluded_ones_in_every_score(coco):
     first = np.arange(len(rows["visibility"])) == 0
     pasted = (rows["visibility"] > 0) & ~first[:, None]
     covered = rows | {"pasted": pasted, "occlusion": pasted.astype(np.float32)}
-    document = with_pasted(scorer.ground_truth, covered)
+    document = with_pasted(scorer.ground_truth, covered["person_number"], covered["pasted"])
     flags = {person["id"]: np.array(person["keypoints"][2::3]) for person in document["annotations"]}
     np.testing.assert_array_equal(flags[rows["person_number"][0]], rows["visibility"][0])
     for number, hidden in list(zip(rows["person_number"].tolist(), pasted, strict=True))[1:]:
@@ -131,31 +131,33 @@ def person(joints: int, visible=(), head_size: float = np.nan) -> dict:
 def test_a_metric_that_could_give_nothing_is_refused_and_the_possible_ones_named(
     tiny_config, metrics, skeleton, records, message
 ):
-    scorer = Scorer(tiny_config(f"--config.eval.metrics={metrics}"), skeleton, None)
+    scorer = Scorer(tiny_config(f"--config.eval.metrics={metrics}"), skeleton, skeleton, None)
     with pytest.raises(UserError, match=message):
         scorer.require_metrics(People(*records, skeleton=skeleton))
 
 
 def test_one_person_who_can_be_scored_is_enough(tiny_config):
     records = [person(16), person(16, [1]), person(16, [2, 13], 30.0)]
-    Scorer(tiny_config(), MPII, None).require_metrics(People(*records, skeleton=MPII))
+    Scorer(tiny_config(), MPII, MPII, None).require_metrics(People(*records, skeleton=MPII))
 
 
 def test_calibration_may_be_named_for_a_model_without_occlusion_but_not_alone(tiny_config):
     source = People(person(16, [2, 13], 30.0), skeleton=MPII)
     none = "--config.model.occlusion_head=none"
-    Scorer(tiny_config(none, "--config.eval.metrics=('pck','occlusion')"), MPII, None).require_metrics(source)
+    Scorer(tiny_config(none, "--config.eval.metrics=('pck','occlusion')"), MPII, MPII, None).require_metrics(
+        source
+    )
     with pytest.raises(UserError, match="occlusion_head is none.*can give: pckh, pck"):
         alone = tiny_config(none, "--config.eval.metrics=('occlusion',)")
-        Scorer(alone, MPII, None).require_metrics(source)
+        Scorer(alone, MPII, MPII, None).require_metrics(source)
 
 
 def test_rows_are_looked_at_like_records(tiny_config):
     rows = {"visibility": np.zeros((2, 16), np.int8), "head_size": np.full(2, np.nan)}
-    scorer = Scorer(tiny_config(), MPII, None)
-    assert scorer.why_not("pck", people_in(rows)) is not None
+    scorer = Scorer(tiny_config(), MPII, MPII, None)
+    assert scorer.why_not("pck", people_in(rows, scorer.scored)) is not None
     rows["visibility"][1] = 2
-    assert scorer.why_not("pck", people_in(rows)) is None
+    assert scorer.why_not("pck", people_in(rows, scorer.scored)) is None
 
 
 def test_a_joint_without_a_mean_place_counts_as_wrong_not_as_nan(tiny_config):
@@ -167,5 +169,5 @@ def test_a_joint_without_a_mean_place_counts_as_wrong_not_as_nan(tiny_config):
         "box_score": np.ones(1, np.float32),
     }
     predicted = {"keypoints": np.full((1, 17, 2), np.nan), "scores": np.ones((1, 17), np.float32)}
-    (result,) = Scorer(config, COCO, None).results(predicted, columns)
+    (result,) = Scorer(config, COCO, COCO, None).results(predicted, columns)
     assert np.isfinite(result["keypoints"]).all() and max(result["keypoints"][0::3]) < -1e4

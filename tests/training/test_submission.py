@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 import scipy.io
-from ml_collections import ConfigDict
 
+from oasjax import config_sections
 from oasjax.datasets.skeletons import COCO, LSP, MPII
 from oasjax.evaluation.prediction_files import read_keypoints
 from oasjax.training.scoring import Scorer
@@ -97,7 +97,9 @@ def scorer(name: str, skeleton, data_dir="") -> Scorer:
         "input_size_wh": (8, 8),
         "padding": 1.0,
     }
-    return Scorer(ConfigDict({"data": data, "eval": {"oks_nms": 0.9}}), skeleton, None)
+    config = config_sections.pose()
+    config.data.update(data)
+    return Scorer(config, skeleton, skeleton, None)
 
 
 def test_mpiis_toolkit_finds_the_predictions_of_its_single_people(release_path, tmp_path):

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 import oasjax
 from oasjax.augmentation.colour import NORMALIZATIONS
-from oasjax.codecs import heatmap
+from oasjax.codecs import hourglass, hrnet
 from oasjax.datasets.skeletons import SKELETONS, flip_permutation
 from oasjax.errors import UserError
 from oasjax.models import build_oasnet
@@ -67,7 +67,8 @@ def test_every_kind_of_file_gives_the_same_model_folder(name, small_network, wri
     weight = state["pre.1.conv1.conv.weight" if name == "princeton" else "layer1.0.conv1.weight"]
     np.testing.assert_array_equal(kernel, weight.transpose(2, 3, 1, 0))
     assert config["skeleton"] == "coco" and config["data"]["normalization"] == NORMALIZATION[name]
-    assert (config["data"]["padding"], config["target"]["codec"]) == (1.25, "hrnet")
+    protocol = "hrnet" if name == "hrnet" else "hourglass"
+    assert config["target"]["codec"] == config["data"]["geometry"] == protocol
     assert sum(a.size for a in flatten_variables(variables["params"]).values()) == imported.num_parameters
 
 
@@ -75,7 +76,7 @@ def test_every_kind_of_file_gives_the_same_model_folder(name, small_network, wri
 @pytest.mark.parametrize("folder", ["hrnet", "hourglass_bearpaw", "hourglass_princeton"])
 def test_an_imported_model_predicts_what_the_original_network_gives(folder, golden_dir, tmp_path):
     """First the heatmaps of the reference input, then `predict` on pictures against those same heatmaps'
-    recipe: published normalisation, mirrored pass shifted by a cell, cell c at pixel 4 c."""
+    recipe: published normalisation, mirrored pass (HRNet's shifted by a cell), published decoding."""
     evaluation = dict(np.load(golden_dir / folder / "eval_forward.npz"))
     state = state_dict_of(dict(np.load(golden_dir / folder / "state_dict.npz")))
     if describe(state).num_joints not in {skeleton.num_joints for skeleton in SKELETONS.values()}:
@@ -104,11 +105,16 @@ def test_an_imported_model_predicts_what_the_original_network_gives(folder, gold
     straight = np.asarray(forward(variables, normalized))[-1]
     mirrored = np.asarray(forward(variables, normalized[:, :, ::-1]))[-1]
     back = mirrored[:, :, ::-1][..., flip_permutation(skeleton)]
-    back[:, :, 1:] = back[:, :, :-1].copy()
-    cells, scores = heatmap.decode(jnp.asarray((straight + back) / 2))
+    if folder == "hrnet":
+        back[:, :, 1:] = back[:, :, :-1].copy()
+    cells, scores = {"hrnet": hrnet, "hourglass": hourglass}[config["target"]["codec"]].decode(
+        jnp.asarray((straight + back) / 2)
+    )
+    # The middle of a cell of the hourglass, less the pixel by which its crops are off.
+    pixels = 4 * np.asarray(cells) + {"hrnet": 0, "hourglass": 2 - 1}[config["target"]["codec"]]
 
     people = [result.people[0] for result in oasjax.load(tmp_path / "m", len(images)).predict(list(pictures))]
-    for person, expected, score in zip(people, np.asarray(cells) * 4, np.asarray(scores), strict=True):
+    for person, expected, score in zip(people, pixels, np.asarray(scores), strict=True):
         np.testing.assert_allclose(person.keypoints, expected, atol=0.02)
         np.testing.assert_allclose(person.scores, np.clip(score, 0, 1), atol=1e-3)
         assert person.occlusion is None

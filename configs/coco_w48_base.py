@@ -1,0 +1,24 @@
+r"""Baseline: HRNet-W48 alone, COCO, 256x192.
+
+Without boxes_path the annotated boxes are taken, and AP is some two points higher.
+
+Group: published row
+Paper: Table 4, HRNet-W48, pretrain Y | AP, COCO val2017, detected boxes, flip | 75.1
+Command: oasjax import-weights hrnet hrnet_w48-8ef0771d.pth --out models/w48_imagenet --skeleton coco
+   oasjax train --config coco_w48_base --workdir runs/coco_w48_base --config.data.data_dir=FOLDER \
+       --config.model.pretrained=models/w48_imagenet \
+       --config.data.boxes_path=COCO_val2017_detections_AP_H_56_person.json
+Cost: 3.0e+18 FLOP, 16.5 hours at 50 TFLOP/s: an estimate, 2 x 15.7 G multiply-adds x 3 passes x 31.46
+   million people
+Score: not measured
+"""
+
+from ml_collections import ConfigDict
+
+from oasjax import published_rows
+
+
+def get_config() -> ConfigDict:
+    config = published_rows.coco_hrnet(48)
+    published_rows.backbone_alone(config)
+    return config
