@@ -226,7 +226,7 @@ def test_patches_lie_on_labelled_joints_within_the_jitter():
     patches = jax.tree.map(np.asarray, SAMPLE(jax.random.key(1), points, labelled))
     center = patches.box_xywh[..., :2] + (patches.box_xywh[..., 2:] - 1) / 2
     off = np.abs(center - [24.0, 30.0])[patches.kind != JOINT]
-    assert off.max() <= 6 * 0.02 * WIDTH + 0.5 and off.std() > 0.2
+    assert 1 < off.max() <= 6 * 0.02 * WIDTH + 0.5  # half a pixel is rounding
 
 
 def test_a_patch_at_the_border_is_moved_inside_and_still_hides_its_joint():
@@ -251,11 +251,11 @@ def test_pieces_of_other_crops_are_of_others_and_pieces_of_the_background_show_n
 
 
 def test_the_background_is_where_the_fewest_joints_are():
-    """Joints on every second pixel of the left: what is found lies on the right, as far as it can."""
-    grid = np.stack(np.meshgrid(np.arange(0, 24, 2), np.arange(0, 48, 2)), -1).reshape(1, -1, 2)
+    """Joints on every second pixel, labelled on the left: what is found lies on the right, as far as it can."""
+    grid = np.stack(np.meshgrid(np.arange(0, WIDTH, 2), np.arange(0, HEIGHT, 2)), -1).reshape(1, -1, 2)
     points = jnp.asarray(np.repeat(grid, BATCH, 0), jnp.float32)
     sample = sampler(kinds={"background": 1.0}, min_side=0.3, max_side=0.3)
-    patches = sample(jax.random.key(0), points, jnp.ones(points.shape[:2], bool))
+    patches = sample(jax.random.key(0), points, points[..., 0] < 24)
     assert (np.asarray(patches.piece_xy[..., 0]) >= 24).mean() > 0.75
 
 
