@@ -67,11 +67,13 @@ def augment() -> ConfigDict:
     augment.colour_jitter = 0.2
 
     augment.patches = patches()  # artificial occluders of the occluded branch
+    augment.patches.kinds.cutout = 0.0  # a person or an object, cut out along its mask
+    augment.patches.cutouts = ""  # where cut-outs come from; "": the masks of the training people
     return augment
 
 
 def patches() -> ConfigDict:
-    """`config.augment.patches`, and `config.eval.patches` (`oasjax.augmentation.occluders`)."""
+    """What `config.augment.patches` and `config.eval.patches` share (`oasjax.augmentation.occluders`)."""
     patches = ConfigDict()
     patches.min_patches = 0
     patches.max_patches = 3
@@ -84,8 +86,6 @@ def patches() -> ConfigDict:
     patches.kinds.other = 0.7  # a piece of another crop of the batch
     patches.kinds.background = 0.0  # a piece of the same crop without joints
     patches.kinds.joint = 0.0  # another joint of the same crop, put on the background
-    patches.kinds.cutout = 0.0  # a person or an object, cut out along its mask
-    patches.cutouts = ""  # where cut-outs come from; "": the masks of the training people
     return patches
 
 
@@ -147,7 +147,7 @@ def evaluation() -> ConfigDict:
     evaluation.metrics = ("pckh", "pck", "occlusion")
     evaluation.oks_nms = 0.9  # keypoint_ap: of two people more alike (OKS) the better counts; 0: both
     evaluation.test_sets = ("clean",)  # and pasted: with fixed occluders
-    evaluation.patches = patches()  # these; whatever a model was trained with, the test is the same
+    evaluation.patches = patches()  # these, whatever a model was trained with; other: of the same crop
     evaluation.patches.min_patches = 1
     return evaluation
 

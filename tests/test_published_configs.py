@@ -42,8 +42,8 @@ NOT_IN_THE_GRAPH += (
 NOT_IN_THE_GRAPH += ("loss.factor", "loss.occlusion_weight", "target.sigma_cells", "augment.colour_jitter")
 NOT_IN_THE_GRAPH += ("augment.patches.kinds.", "model.pretrained")
 IN_THE_GRAPH = ("data.input_size_wh", "data.normalization", "optimizer.name")
-# Those that only make a graph longer or its arrays larger.
-SIZES = ("data.input_size_wh", "skeleton", "model.hrnet.channels")
+# Those that only make a graph longer or its arrays larger, or exchange a part that other rows have as well.
+SIZES = ("data.input_size_wh", "skeleton", "model.hrnet.channels", "optimizer.name")
 SIZES += tuple(f"model.hourglass.{name}" for name in ("num_stacks", "depth", "features", "stem_features"))
 
 
@@ -71,7 +71,8 @@ def first_of_each_graph(without: tuple[str, ...] = ()) -> list[str]:
         cost = training_cost(load_config(name))
         return cost.multiply_adds if cost else 0.0
 
-    ordered = sorted(reversed(NAMES), key=lambda name: -size(name))
+    # Later ones take the place of earlier ones.
+    ordered = sorted(NAMES, key=lambda name: (size(name), name), reverse=True)
     return sorted({graph_of(name, without): name for name in ordered}.values())
 
 

@@ -109,7 +109,6 @@ def test_the_gradient_for_every_mimicking_loss_agrees_with_finite_differences(ti
             direction = jax.tree.map(lambda p: jnp.asarray(random.normal(size=p.shape)), params)
             ahead, behind = (along(params, direction, sign * STEP, frozen) for sign in (1, -1))
             expected = sum(
-                jnp.tensordot(g, d, d.ndim)
-                for g, d in zip(leaves, jax.tree.leaves(direction), strict=True)
+                jnp.tensordot(g, d, d.ndim) for g, d in zip(leaves, jax.tree.leaves(direction), strict=True)
             )
             np.testing.assert_allclose((ahead - behind) / (2 * STEP), expected, rtol=2e-6)
