@@ -251,7 +251,7 @@ def test_pieces_of_other_crops_are_of_others_and_pieces_of_the_background_show_n
 
 
 def test_the_background_is_where_the_fewest_joints_are():
-    """Joints on every second pixel, labelled on the left: what is found lies on the right, as far as it can."""
+    """Joints on every second pixel, labelled on the left: what is found lies on the right if it can."""
     grid = np.stack(np.meshgrid(np.arange(0, WIDTH, 2), np.arange(0, HEIGHT, 2)), -1).reshape(1, -1, 2)
     points = jnp.asarray(np.repeat(grid, BATCH, 0), jnp.float32)
     sample = sampler(kinds={"background": 1.0}, min_side=0.3, max_side=0.3)

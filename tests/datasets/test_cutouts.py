@@ -84,13 +84,22 @@ def greys(bank: np.ndarray) -> list[int]:
 
 
 @pytest.mark.parametrize("size", [20, 64], ids=["shrunk", "enlarged"])
-def test_a_cutout_keeps_its_aspect_in_the_middle_and_nothing_behind_shines_through(size):
+def test_a_cutout_keeps_its_aspect_and_lies_in_the_middle(size):
     cutout = cut_out(picture(90), left_box(), size)
     assert cutout.shape == (size, size, 4)
     expected = np.zeros((size, size), np.uint8)
     expected[:, size // 4 : 3 * size // 4] = 255
     np.testing.assert_array_equal(cutout[..., 3], expected)
     assert greys(cutout[None]) == [90]
+
+
+@pytest.mark.parametrize("size", [17, 70], ids=["shrunk", "enlarged"])
+def test_at_slanted_edges_nothing_behind_shines_through(size):
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[10:50, 10:50] = np.tri(40)
+    cutout = cut_out(np.where(mask[..., None], np.uint8(90), np.uint8(255)).repeat(3, -1), mask, size)
+    assert greys(cutout[None]) == [90]
+    assert abs((cutout[..., 3] == 255).mean() - 0.5) < 0.05
 
 
 def test_holes_stay_open():

@@ -66,7 +66,7 @@ def test_a_row_keeps_its_switches(tmp_path):
 
 def test_real_pictures_are_tested_under_occluders_as_well(tmp_path):
     config = ablation.study_config("ot", 0, ablation.STUDIES["lsp_extended"], tmp_path)
-    assert config.data.name == config.data.name == "lsp_extended" and config.skeleton == "lsp"
+    assert config.data.name == "lsp_extended" and config.skeleton == "lsp"
     assert config.eval.test_sets == ("clean", "pasted") and config.eval.metrics == ("pck",)
     assert config.data.arrays_path == "" and config.data.input_size_wh == (64, 64)
 
