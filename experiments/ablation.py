@@ -7,6 +7,8 @@ is scored, not the best.
 Command: python experiments/ablation.py --rows base base_paste er_paste siam_none l2 ot --seeds 0 1 2
 Cost: about an hour on 2 cores of an AMD EPYC for these 18 runs; estimated, the table says what it was.
 
+LSP-extended is read from the folder in the environment variable OASJAX_DATA_DIR.
+
 In --out: results.csv (each score of each run), table.md, scores.png, settings.json, and runs/ROW_seedN, the
 workdirs. With --resume runs that are done are not made again, and one that was interrupted goes on.
 """
@@ -61,7 +63,7 @@ class Study:
     """
 
     data: str = "synthetic_people"
-    num_steps: int = 4000
+    num_steps: int = 5000
     input_side: int = 48
     features: int = 48
     depth: int = 2

@@ -417,6 +417,27 @@ def random_batch(config: ConfigDict, task: OASNetTask, pseudo_labels: bool) -> d
     return jax.tree.map(jnp.asarray, batch)
 
 
+def test_a_shrunken_config_keeps_switches_and_conventions_and_names_no_files():
+    config = load_config("lsp_hg8_oasnet", ["--config.data.pseudo_labels=A", "--config.model.pretrained=B"])
+    before = leaves(config)
+    small = published_rows.shrink(config, input_side=48, features=12, depth=2, num_stacks=3)
+    assert leaves(config) == before
+    after = leaves(small)
+    changed = {key for key in before if before[key] != after[key]}
+    assert not {
+        key for key in changed if key.startswith(("loss.", "augment.", "train.", "target.", "optimizer."))
+    }
+    assert "data.geometry" not in changed and "model.erase_reconstruct.stride" not in changed
+    assert (small.data.name, small.data.train_on, small.data.pseudo_labels) == ("synthetic_people", (), "")
+    assert small.model.pretrained == "" and small.skeleton == "mpii"
+    hourglass = small.model.hourglass
+    assert (hourglass.num_stacks, hourglass.depth, hourglass.features) == (3, 2, 12)
+    two_stacks = published_rows.shrink(load_config("hg2_er"), input_side=64, features=8, num_stacks=3)
+    assert two_stacks.model.hourglass.num_stacks == 2
+    hrnet = published_rows.shrink(load_config("coco_w48_oasnet"), input_side=64, features=8).model
+    assert hrnet.hrnet.channels[-1] == (8, 16, 32, 64) and hrnet.erase_reconstruct.width == 16
+
+
 @pytest.mark.parametrize("name", fast_and_slow(TWO_STEPS, [*TWO_STEPS, *ALSO]))
 def test_two_small_steps_move_all_weights_that_learn(name, tmp_path):
     config = shrunken(name)

@@ -50,7 +50,7 @@ def test_rows_differ_from_each_other_in_their_switches_alone(row, tmp_path):
     for section in ("data", "target", "optimizer", "eval", "log", "seed", "skeleton"):
         assert config[section] == ot[section]
     assert config.model.hourglass == ot.model.hourglass
-    assert config.train.num_steps == 4000 and config.seed == 3
+    assert config.train.num_steps == Study().num_steps and config.seed == 3
     assert config.train.batch_size == (16 if row == "base_2b" else 8)
     assert config.data.geometry == "centre" and config.target.codec == "subpixel"
     assert config.is_locked

@@ -306,7 +306,7 @@ class OASNetTask:
         labelled = (batch["visibility"] > 0) & heatmap.inside(batch["keypoints"], height, width)
         seed = jax.random.key(self.config["seed"])
         cutouts, patches = model_state.get("cutouts"), self._patches()
-        patches |= {"min_patches": 1, "max_patches": max(1, patches["max_patches"])}
+        patches |= {"min_patches": max(1, patches["min_patches"])}
 
         def one(image: Array, points: Array, labels: Array, example_id: Array):
             drawn = occluders.sample_patches(
