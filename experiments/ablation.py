@@ -59,7 +59,7 @@ class Study:
         render_size, train_size, eval_size: of drawn people; LSP-extended is taken whole.
         warmup_steps: of the learning rate.
         learning_rate: Adam's.
-        occlusion_weight: lambda_o. The paper has 1, under which so small a network does not learn joints.
+        occlusion_weight: lambda_o. The paper has 1, under which so small a network learns joints less well.
     """
 
     data: str = "synthetic_people"

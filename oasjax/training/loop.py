@@ -131,8 +131,8 @@ def check_names_and_numbers(config: Any) -> None:
             )
     if config.data.eval_split not in ("eval", "train"):
         raise UserError(f"config.data.eval_split is '{config.data.eval_split}'; choose eval or train")
-    if "pasted" in config.eval.test_sets and config.augment.patches.max_patches < 1:
-        raise UserError("the test set pasted needs patches; set config.augment.patches.max_patches above 0")
+    if "pasted" in config.eval.test_sets and config.eval.patches.max_patches < 1:
+        raise UserError("the test set pasted needs patches; set config.eval.patches.max_patches above 0")
     if len(config.eval.scales) > 1 and "pasted" in config.eval.test_sets:
         raise UserError("the test set pasted has crops of one scale; set config.eval.scales to (1.0,)")
 

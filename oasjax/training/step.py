@@ -51,7 +51,7 @@ def make_eval_step(task: Any, *, pasted: bool) -> Callable[[Any, dict[str, jax.A
         image = batch["image"]
         hidden = jnp.zeros(batch["visibility"].shape, bool)
         if pasted:
-            image, hidden = task.paste_test_occluders(image, batch, variables["model_state"])
+            image, hidden = task.paste_test_occluders(image, batch)
         shown = image if image.ndim == 4 else image[:, task.plain_scale]
         return task.predict(variables, image) | {"image": shown, "pasted": hidden}
 

@@ -85,10 +85,11 @@ class OASNetTask:
         check_choice("config.train.batch_norm", train["batch_norm"], PASSES)
         check_choice("config.loss.branches", loss["branches"], SUPERVISED)
         check_choice("config.loss.reduction", loss["reduction"], REDUCTIONS)
-        try:
-            occluders.check_settings(**self._patches())
-        except ValueError as error:
-            raise ValueError(f"config.augment.patches: {error}") from None
+        for section, patches in (("augment", self._patches()), ("eval", self.config["eval"]["patches"])):
+            try:
+                occluders.check_settings(**patches)
+            except ValueError as error:
+                raise ValueError(f"config.{section}.patches: {error}") from None
         mimics = loss["mimic"]["kind"] != "none"
         if train["branches"] == "siamese" and train["teacher"]:
             raise ValueError(
@@ -292,12 +293,12 @@ class OASNetTask:
         )
 
     def paste_test_occluders(
-        self, images: UInt8[Array, "b y x 3"], batch: dict[str, Array], model_state: Any
+        self, images: UInt8[Array, "b y x 3"], batch: dict[str, Array]
     ) -> tuple[UInt8[Array, "b y x 3"], Array]:
         """The fixed occluders of the test set: a function of (config.seed, example id) alone.
 
-        Patches show what `config.augment.patches` says, with pieces of the same image for those of others, so
-        that the result does not depend on the company in the batch; each image gets at least one.
+        They are those of `config.eval.patches`, with pieces of the same image in place of other ones, so that
+        the result does not depend on the company in the batch.
 
         Returns:
             The images, and which joints (b, k) a patch hides.
@@ -305,8 +306,6 @@ class OASNetTask:
         _, height, width, _ = images.shape
         labelled = (batch["visibility"] > 0) & heatmap.inside(batch["keypoints"], height, width)
         seed = jax.random.key(self.config["seed"])
-        cutouts, patches = model_state.get("cutouts"), self._patches()
-        patches |= {"min_patches": max(1, patches["min_patches"])}
 
         def one(image: Array, points: Array, labels: Array, example_id: Array):
             drawn = occluders.sample_patches(
@@ -315,11 +314,10 @@ class OASNetTask:
                 labels[None],
                 height=height,
                 width=width,
-                num_cutouts=0 if cutouts is None else len(cutouts),
-                **patches,
+                **self.config["eval"]["patches"],
             )
-            hidden = occluders.hidden_joints(drawn, points[None], cutouts).any(axis=1) & labels
-            return occluders.paste(colour.to_float(image)[None], drawn, cutouts)[0], hidden[0]
+            hidden = occluders.hidden_joints(drawn, points[None]).any(axis=1) & labels
+            return occluders.paste(colour.to_float(image)[None], drawn)[0], hidden[0]
 
         pasted, hidden = jax.vmap(one)(images, batch["keypoints"], labelled, batch["example_id"])
         return jnp.round(pasted * 255).astype(jnp.uint8), hidden
