@@ -363,7 +363,7 @@ def test_the_train_step_of_full_size_fits_together_and_has_the_parts_of_its_row(
     assert ("teacher" in before.model_state) == (name == "hg2_distill")
     row = name.removeprefix("hg2_")
     if row in LOGGED:
-        assert metrics.keys() == LOGGED[row] | {"loss", "gradient_norm"}
+        assert metrics.keys() == LOGGED[row] | {"loss", "accuracy", "gradient_norm"}
 
 
 def test_the_graphs_that_are_traced_stand_for_all_configs():

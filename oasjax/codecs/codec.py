@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from oasjax.codecs import dark, heatmap, hourglass, hrnet, udp
+from oasjax.codecs.heatmap_accuracy import HeatmapAccuracy, hourglass_accuracy, hrnet_accuracy
 from oasjax.ops.choices import check_choice
 
 
@@ -34,6 +35,7 @@ class Codec:
         locate: maps (*b, h, w, k) -> (points in cells (*b, k, 2), peak values (*b, k)).
         shifts_mirrored: maps of a mirrored crop are moved by one cell (HRNet's SHIFT_HEATMAP).
         whole_pixels: final positions in the picture are cut to whole pixels (`hourglass.whole_pixels`).
+        accuracy: (predicted maps, targets (b, h, w, k)) -> how many joints are found, for the training log.
     """
 
     map_size_wh: tuple[int, int]
@@ -43,6 +45,7 @@ class Codec:
     locate: Callable[..., Any]
     shifts_mirrored: bool = False
     whole_pixels: bool = False
+    accuracy: Callable[..., HeatmapAccuracy] = hrnet_accuracy
 
     def to_cells(self, points_px: Float[Array, "*b 2"]) -> Float[Array, "*b 2"]:
         """Crop pixels -> cells, not rounded."""
@@ -83,7 +86,9 @@ def _wide(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
 
 def _subpixel(target: Mapping[str, Any], stride: int, input_size_wh: tuple[int, int]) -> Codec:
     first_px = (stride - 1) / 2
-    return _codec(target, stride, input_size_wh, heatmap.draw, heatmap.decode, first_px)
+    return _codec(
+        target, stride, input_size_wh, heatmap.draw, heatmap.decode, first_px, accuracy=hourglass_accuracy
+    )
 
 
 def _hrnet(target: Mapping[str, Any], stride: int, input_size_wh: tuple[int, int]) -> Codec:
@@ -92,7 +97,16 @@ def _hrnet(target: Mapping[str, Any], stride: int, input_size_wh: tuple[int, int
 
 def _hourglass(target: Mapping[str, Any], stride: int, input_size_wh: tuple[int, int]) -> Codec:
     first_px = stride / 2
-    return _codec(target, stride, input_size_wh, hrnet.encode, hourglass.decode, first_px, whole_pixels=True)
+    return _codec(
+        target,
+        stride,
+        input_size_wh,
+        hrnet.encode,
+        hourglass.decode,
+        first_px,
+        whole_pixels=True,
+        accuracy=hourglass_accuracy,
+    )
 
 
 def _dark(target: Mapping[str, Any], stride: int, input_size_wh: tuple[int, int]) -> Codec:
@@ -114,7 +128,7 @@ def _codec(
     draw: Callable[..., Any],
     locate: Callable[..., Any],
     first_px: float = 0.0,
-    **switches: bool,
+    **more: Any,
 ) -> Codec:
     width, height = (side // stride for side in input_size_wh)
     return Codec(
@@ -123,7 +137,7 @@ def _codec(
         first_cell_px=(first_px, first_px),
         draw=partial(draw, height=height, width=width, sigma_cells=target["sigma_cells"]),
         locate=locate,
-        **switches,
+        **more,
     )
 
 

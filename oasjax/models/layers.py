@@ -26,7 +26,6 @@ class Conv(nn.Module):
     padding: int | None = None
     groups: int = 1
     use_bias: bool = True
-    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -36,7 +35,7 @@ class Conv(nn.Module):
             raise ValueError(f"{self.groups} groups do not divide {x.shape[-1]} -> {self.features} channels")
         kernel = self.param(
             "kernel",
-            self.kernel_init,
+            nn.initializers.lecun_normal(),
             (size, size, x.shape[-1] // self.groups, self.features),
         )
         dtype = jnp.promote_types(self.dtype, x.dtype if x.dtype == jnp.float64 else self.dtype)

@@ -15,9 +15,6 @@ from oasjax.ops.choices import check_choice
 OCCLUSION_HEADS = ("heatmap", "classification", "none")
 # Of eq. 1: not labelled, labelled and occluded, labelled and visible.
 NUM_CLASSES = 3
-# Maps begin near zero, as in HRNet's code. From larger ones a network first learns to say nothing, and a
-# small one stays there.
-HEAD_INIT = nn.initializers.normal(0.001)
 
 
 class HeadOutput(NamedTuple):
@@ -70,14 +67,12 @@ class Head(nn.Module):
         occlusion_map = logits = None
         cleaned = features
         if self.occlusion == "heatmap":
-            occlusion_map = Conv(1, 1, kernel_init=HEAD_INIT, dtype=self.dtype, name="occlusion")(features)
+            occlusion_map = Conv(1, 1, dtype=self.dtype, name="occlusion")(features)
             if options.erase:
                 cleaned = erase(features, occlusion_map, options.clip_attention)
         elif self.occlusion == "classification":
             pooled = jnp.mean(features, axis=(1, 2), keepdims=True)
-            layer = Conv(
-                NUM_CLASSES * self.num_joints, 1, kernel_init=HEAD_INIT, dtype=self.dtype, name="occlusion"
-            )
+            layer = Conv(NUM_CLASSES * self.num_joints, 1, dtype=self.dtype, name="occlusion")
             logits = layer(pooled).reshape(-1, self.num_joints, NUM_CLASSES)
         reconstructed = cleaned
         if options.reconstruct:
@@ -90,9 +85,7 @@ class Head(nn.Module):
                 name="reconstruction",
             )
             reconstructed = reconstruction(cleaned, train)
-        heatmaps = Conv(self.num_joints, 1, kernel_init=HEAD_INIT, dtype=self.dtype, name="joints")(
-            reconstructed
-        )
+        heatmaps = Conv(self.num_joints, 1, dtype=self.dtype, name="joints")(reconstructed)
         return HeadOutput(heatmaps, occlusion_map, logits, features, cleaned, reconstructed)
 
 

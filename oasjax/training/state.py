@@ -13,6 +13,11 @@ import optax
 
 from oasjax.errors import UserError
 
+# Layers of `oasjax.models.oasnet.Head` that give maps or classes begin near zero, as in HRNet's code. From
+# outputs of size 1 a network first learns to say nothing at all, and a small HRNet stays there.
+HEADS = ("joints", "occlusion")
+HEAD_STD = 0.001
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -31,11 +36,11 @@ class TrainState:
 def initial_leaf(path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """First value of one variable, from its name: the last part of `path` decides.
 
-    Kernels are LeCun normal (variance 1 / fan_in, truncated at 2 standard deviations), drawn from a stream
-    of their own (seed, path), so that adding a layer changes no other. Raises ValueError for a name without
-    a rule.
+    Kernels are LeCun normal (variance 1 / fan_in, truncated at 2 standard deviations), those of HEADS of
+    standard deviation HEAD_STD. Each is drawn from a stream of its own (seed, path), so that adding a layer
+    changes no other. Raises ValueError for a name without a rule.
     """
-    name = path.rsplit("/", 1)[-1]
+    *_, layer, name = ("", *path.split("/"))
     if name in ("bias", "mean"):
         return np.zeros(shape, np.float32)
     if name in ("scale", "var"):
@@ -46,9 +51,9 @@ def initial_leaf(path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     draw = random.standard_normal(shape)
     while (outside := np.abs(draw) > 2).any():
         draw[outside] = random.standard_normal(int(outside.sum()))
+    std = HEAD_STD if layer in HEADS else 1 / math.sqrt(math.prod(shape[:-1]))
     # Truncation leaves a standard deviation of .8796; dividing by it restores the variance.
-    std = 1 / math.sqrt(math.prod(shape[:-1])) / 0.87962566
-    return (std * draw).astype(np.float32)
+    return (std / 0.87962566 * draw).astype(np.float32)
 
 
 def initial_variables(module: nn.Module, *inputs: jax.ShapeDtypeStruct, seed: int, **kwargs: Any):

@@ -118,3 +118,38 @@ def test_sigterm_saves_and_exits_with_143_and_the_same_command_resumes(environme
         process.stdout.read()
     assert f"resuming from step {saved[0]}\n" in lines
     assert int(lines[-1].split()[1].split("/")[0]) > saved[0]
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("skeleton=coco", "data.name=coco_person", "eval.metrics=('keypoint_ap','occlusion')"),
+        ("skeleton=mpii", "data.name=mpii", "data.train_on=('mpii:eval',)"),
+        ("skeleton=lsp", "data.name=lsp_extended", "data.train_size=40", "eval.metrics=('pck',)"),
+    ],
+    ids=["coco", "mpii", "lsp_extended"],
+)
+def test_training_on_real_pictures_takes_other_values_and_nothing_else(
+    values, data_dir, environment, tmp_path
+):
+    sizes = (
+        "data.train_size=0",
+        "data.eval_size=0",
+        "train.num_steps=5",
+        "log.every=1",
+        "train.batch_size=4",
+    )
+    overrides = [f"--config.{value}" for value in (*sizes, *values)]
+    run = oasjax(
+        "train", "--config", "smoke", "--workdir", "run", *overrides,
+        environment=environment | {"OASJAX_DATA_DIR": str(data_dir)}, cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in history]
+    assert len(losses) == 5 and np.isfinite(losses).all()
+    people = json.loads((tmp_path / "run" / "metrics.json").read_text())["data"]
+    assert people["train"]["people"] >= 4 and people["eval"]["people"] >= 4
+    assert (tmp_path / "run" / "report.html").is_file()

@@ -18,6 +18,7 @@ from oasjax.training import loop
 from oasjax.training.checkpoints import Checkpoints, restore_params
 from oasjax.training.history import read_history
 from oasjax.training.metrics_log import NonFiniteLossError
+from oasjax.training.tasks import make_task
 from oasjax.training.tasks.oasnet import OASNetTask
 from oasjax.training.workdir import plain
 from oasjax.weights.model_folder import save_model
@@ -188,6 +189,41 @@ def test_pasted_occluders_are_fixed_and_their_joints_known(tiny_config, tmp_path
     assert again["pasted"]["after"] == result.metrics["pasted"]["after"]
 
 
+def test_occluders_of_the_test_are_those_of_eval_whatever_the_model_is_trained_with(tiny_config):
+    def pasted(*overrides):
+        task = make_task(tiny_config(*overrides))
+        return jax.jit(task.paste_test_occluders)(
+            np.full((2, 32, 32, 3), 128, np.uint8),
+            {
+                "keypoints": np.full((2, 16, 2), 15.0, np.float32),
+                "visibility": np.full((2, 16), 2, np.int8),
+                "example_id": np.arange(2),
+            },
+        )
+
+    images, hidden = pasted()
+    without, hidden_without = pasted("--config.augment.patches.max_patches=0")
+    np.testing.assert_array_equal(without, images)
+    np.testing.assert_array_equal(hidden_without, hidden)
+    larger, _ = pasted("--config.eval.patches.min_side=0.3")
+    assert (np.asarray(larger) != np.asarray(images)).any()
+
+
+def test_a_mixture_with_cutouts_trains_and_is_scored_over_scales(tiny_config, tmp_path):
+    config = tiny_config(
+        "--config.data.train_on=('synthetic_people','synthetic_people:eval')",
+        "--config.augment.patches.kinds.cutout=1.0",
+        "--config.eval.scales=(0.8,1.0,1.25)",
+        "--config.train.num_steps=3",
+    )
+    result = loop.train_and_evaluate(config, tmp_path)
+    assert np.asarray(result.state.model_state["cutouts"]).any()
+    assert result.metrics["data"]["train"]["people"] == 24 + 10
+    rows = result.test_rows["clean"]
+    assert rows["keypoints"].shape == (10, 16, 2) and rows["image"].shape == (10, 32, 32, 3)
+    assert np.isfinite(rows["keypoints"]).all()
+
+
 # A published network: nothing but a backbone and a joint head.
 PLAIN = (
     "--config.model.occlusion_head=none",
@@ -263,6 +299,7 @@ def test_a_plain_network_has_no_occlusion_anywhere_and_a_finished_run_forgets_wh
         ("--config.eval.metrics=('keypoint_ap',)", "can give: pckh, pck, occlusion"),
         ("--config.eval.test_sets=('hard',)", "clean"),
         ("--config.eval.test_sets=()", "clean"),
+        ("--config.data.eval_split=test", "choose eval or train"),
         ("--config.log.every=0", "log.every"),
         ("--config.log.keep_checkpoints=0", "keep_checkpoints"),
         ("--config.model.dtype=float3", "float3"),
@@ -274,3 +311,16 @@ def test_a_config_that_cannot_work_is_explained_before_any_training(tiny_config,
     with pytest.raises(UserError, match=message):
         loop.train_and_evaluate(tiny_config(override), tmp_path / "workdir")
     assert not (tmp_path / "workdir" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("--config.eval.patches.max_patches=0", "eval.patches.max_patches above 0"),
+        ("--config.eval.scales=(0.8,1.0)", "crops of one scale"),
+    ],
+)
+def test_pasted_occluders_that_cannot_be_are_explained(tiny_config, tmp_path, override, message):
+    overrides = ("--config.eval.test_sets=('clean','pasted')", "--config.eval.patches.min_patches=0")
+    with pytest.raises(UserError, match=message):
+        loop.train_and_evaluate(tiny_config(*overrides, override), tmp_path)

@@ -34,7 +34,7 @@ def make_quick_task(tiny_config):
 def check_gradient(task, pair) -> None:
     """The gradient of the whole loss against finite differences along random directions of all parameters."""
     variables = variables_of(task, jnp.float64)
-    step_size = 1e-7  # ReLU and pooling switch within larger steps
+    step_size = 1e-9  # ReLU and pooling switch within larger steps
 
     @jax.jit
     def along(params, direction, distance):
@@ -144,7 +144,7 @@ def test_the_total_is_the_weighted_sum_of_the_parts(make_quick_task, overrides):
     occlusion = 0.0 if overrides is NO_HEAD else parts["occlusion"]
     np.testing.assert_allclose(total, parts["joints"] + 0.3 * occlusion + 0.7 * parts["mimic"], rtol=1e-6)
     np.testing.assert_array_equal(total, parts["loss"])
-    expected = {"loss", "joints", "occlusion", "mimic", "mimic_frozen_critic"}
+    expected = {"loss", "joints", "accuracy", "occlusion", "mimic", "mimic_frozen_critic"}
     assert set(parts) == expected - ({"occlusion"} if overrides is NO_HEAD else set())
     assert all(value > 0 for value in parts.values())
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from oasjax.training.state import initial_leaf, initial_variables
+from oasjax.training.tasks import make_task
 
 
 def test_kernels_have_the_variance_of_lecun_and_are_truncated():
@@ -15,6 +16,15 @@ def test_kernels_have_the_variance_of_lecun_and_are_truncated():
     np.testing.assert_allclose(kernel.std(), std, rtol=0.01)
     assert np.abs(kernel).max() <= 2 * std / 0.87962566 + 1e-7
     assert kernel.dtype == np.float32
+
+
+def test_maps_and_classes_begin_near_zero(tiny_config):
+    params = make_task(tiny_config()).init(0)["params"]["net"]
+    for head in ("joints", "occlusion"):
+        kernel = params["head0"][head]["kernel"]
+        assert 0.0005 < kernel.std() < 0.002
+    others = jax.tree.leaves(params["head0"]["reconstruction"])
+    assert all(leaf.std() > 0.02 for leaf in others if leaf.ndim == 4)
 
 
 def test_each_kernel_has_its_own_stream():

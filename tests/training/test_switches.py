@@ -43,13 +43,13 @@ def parts_and_input_gradients(task, variables=None):
 
 def test_a_single_branch_sees_the_occluded_crops_alone(tiny_config):
     parts, (occluded, clean), _ = parts_and_input_gradients(quick_task(tiny_config, SINGLE, NO_MIMIC))
-    assert set(parts) == {"loss", "joints", "occlusion"}
+    assert set(parts) == {"loss", "joints", "accuracy", "occlusion"}
     assert occluded.any() and not clean.any()
 
 
 def test_without_mimicking_both_branches_are_taught_all_the_same(tiny_config):
     parts, (occluded, clean), _ = parts_and_input_gradients(quick_task(tiny_config, NO_MIMIC))
-    assert set(parts) == {"loss", "joints", "occlusion"}
+    assert set(parts) == {"loss", "joints", "accuracy", "occlusion"}
     assert occluded.any() and clean.any()
 
 
@@ -150,7 +150,7 @@ def test_a_frozen_teacher_shows_the_clean_crops_and_the_student_the_occluded_one
     variables = variables_of(task)
     assert set(variables["params"]) == {"net"} and "teacher" in variables["model_state"]
     parts, (occluded, clean), state = parts_and_input_gradients(task, variables)
-    assert set(parts) == {"loss", "joints", "occlusion", "mimic"}
+    assert set(parts) == {"loss", "joints", "accuracy", "occlusion", "mimic"}
     # The clean crops reach the loss, but nothing is learnt through them: the teacher stands still.
     assert occluded.any() and not clean.any()
     jax.tree.map(np.testing.assert_array_equal, state["teacher"], variables["model_state"]["teacher"])

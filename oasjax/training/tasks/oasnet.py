@@ -227,22 +227,24 @@ class OASNetTask:
         return output, updates["batch_stats"]
 
     def _supervised(self, output: OASNetOutput, target: Branch, pair: SiamesePair) -> dict[str, Array]:
-        """L_J and L_o of the people of one branch, or of both side by side."""
+        """L_J, L_o and, to be logged, the accuracy of people of one branch, or of both side by side."""
         weights = self.config["loss"]
         copies = output.heatmaps.shape[1] // len(pair.heatmaps)
         joint_weight = pair.joint_weight
         if self.config["target"]["joint_weights"]:
             # HRNet multiplies both maps by the weight before it takes the square.
             joint_weight = joint_weight * jnp.asarray(np.square(joint_weights(self.skeleton)), jnp.float32)
+        heatmaps = jnp.repeat(pair.heatmaps, copies, axis=0)
+        joints = joints_loss(
+            output.heatmaps,
+            heatmaps,
+            jnp.repeat(joint_weight, copies, axis=0),
+            reduction=weights["reduction"],
+            hard_joints=weights["hard_joints"],
+        )
         parts = {
-            "joints": weights["factor"]
-            * joints_loss(
-                output.heatmaps,
-                jnp.repeat(pair.heatmaps, copies, axis=0),
-                jnp.repeat(joint_weight, copies, axis=0),
-                reduction=weights["reduction"],
-                hard_joints=weights["hard_joints"],
-            )
+            "joints": weights["factor"] * joints,
+            "accuracy": self.codec.accuracy(output.heatmaps[-1], heatmaps).mean,
         }
         occlusion = occlusion_loss(output, target, weights["reduction"])
         if occlusion is not None:

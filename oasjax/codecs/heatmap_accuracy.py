@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
 
+from oasjax.codecs import hrnet
+
 
 class HeatmapAccuracy(NamedTuple):
     """Part of the people for whom each joint is found.
@@ -30,8 +32,6 @@ def hrnet_accuracy(predicted: Float[Array, "b h w k"], target: Float[Array, "b h
     in tenths of the map's height and that in y in tenths of its width: a slip of the published code, which
     shows in maps that are not square.
     """
-    from oasjax.codecs import hrnet  # here: this package is plain numpy when it is imported
-
     height, width = target.shape[1:3]
     cells, _ = hrnet.positive_peaks(predicted, absent=0)
     target_cells, _ = hrnet.positive_peaks(target, absent=0)
@@ -45,8 +45,6 @@ def hourglass_accuracy(
 
     Joints whose target peaks in the first row or column do not count.
     """
-    from oasjax.codecs import hrnet
-
     width = target.shape[2]
     cells, _ = hrnet.positive_peaks(predicted, absent=-1)
     target_cells, _ = hrnet.positive_peaks(target, absent=-1)

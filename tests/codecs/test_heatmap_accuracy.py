@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from oasjax.evaluation.heatmap_accuracy import hourglass_accuracy, hrnet_accuracy
+from oasjax.codecs.heatmap_accuracy import hourglass_accuracy, hrnet_accuracy
 
 
 def peaks_at(*cells: tuple[int, int], height: int = 20, width: int = 20) -> jax.Array:
