@@ -7,9 +7,9 @@ Cost: 6000 steps of 8 pairs; 3.5 minutes of training, 4.5 with installation and 
    AMD EPYC (230 images/s).
 Score: PCKh@0.5 in percent on 500 held-out people, mean of the joints; three seeds (0, 1, 2).
               mean pose   trained
-   all        40.8        61.4  61.0  60.0
-   visible    42.9        65.0  64.5  63.2
-   occluded   34.8        51.1  50.9  50.6
+   all        40.8        69.4  69.5  70.7
+   visible    42.9        73.1  73.1  74.5
+   occluded   34.8        58.5  59.1  59.4
 """
 
 from ml_collections import ConfigDict
