@@ -10,8 +10,8 @@ Command: OASJAX_DATA_DIR=FOLDER oasjax train --config lspet_small --workdir runs
 Cost: 24000 steps of 8 pairs; 50 minutes on 2 cores of an AMD EPYC that also did other work (66 images/s
    over all, 91 images/s when left alone).
 Score: PCK@0.2 in percent, seed 0, 4600 people to train on, 400 to test on (99 of these left out: a torso
-   joint is not labelled). It is still learning when it stops. Measured at commit 28aa844; the layers have
-   been renamed since, and with them the random streams of their first weights.
+   joint is not labelled). It is still learning when it stops. Measured at commit 28aa844; occluders and
+   first weights are others since, from which `quickstart` learns faster.
                                 head  shoulder  elbow  wrist  hip   knee  ankle  mean
    clean, mean pose             4.3   4.7       2.3    2.0    10.7  4.4   1.7    4.3
    clean, trained               41.0  21.6      15.7   14.8   13.6  11.6  21.8   19.9
