@@ -149,6 +149,7 @@ def evaluation() -> ConfigDict:
     evaluation.test_sets = ("clean",)  # and pasted: with fixed occluders
     evaluation.patches = patches()  # these, whatever a model was trained with; other: of the same crop
     evaluation.patches.min_patches = 1
+    evaluation.seed = 0  # of the occluders of `pasted`: runs with other seeds are tested with the same
     return evaluation
 
 

@@ -297,7 +297,7 @@ class OASNetTask:
     def paste_test_occluders(
         self, images: UInt8[Array, "b y x 3"], batch: dict[str, Array]
     ) -> tuple[UInt8[Array, "b y x 3"], Array]:
-        """The fixed occluders of the test set: a function of (config.seed, example id) alone.
+        """The fixed occluders of the test set: a function of (config.eval.seed, example id) alone.
 
         They are those of `config.eval.patches`, with pieces of the same image in place of other ones, so that
         the result does not depend on the company in the batch.
@@ -307,7 +307,7 @@ class OASNetTask:
         """
         _, height, width, _ = images.shape
         labelled = (batch["visibility"] > 0) & heatmap.inside(batch["keypoints"], height, width)
-        seed = jax.random.key(self.config["seed"])
+        seed = jax.random.key(self.config["eval"]["seed"])
 
         def one(image: Array, points: Array, labels: Array, example_id: Array):
             drawn = occluders.sample_patches(
