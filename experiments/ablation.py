@@ -347,18 +347,21 @@ def plot(scores: Sequence[Score], rows: Sequence[str], seeds: Sequence[int], met
         figsize=(1.5 + 3.2 * len(SPLITS), 0.6 + 3.1 * len(test_sets)), dpi=100, layout="constrained"
     )
     panels = figure.subplots(len(test_sets), len(SPLITS), squeeze=False)
+    labels = [f"{row}\n{paper_score(row)}" if paper_score(row)[0].isdigit() else row for row in rows]
     for line, test_set in zip(panels, test_sets, strict=True):
         for axes, split in zip(line, SPLITS, strict=True):
-            for place, row in enumerate(rows):
-                values = values_of(scores, row, seeds, test_set, split, metric, "mean")
+            axes.set_title(f"{test_set}, {split} joints", fontsize=10, loc="left")
+            found = [values_of(scores, row, seeds, test_set, split, metric, "mean") for row in rows]
+            if np.isnan(found).all():
+                axes.set_axis_off()
+                axes.text(0, 0.9, "not told by the data", transform=axes.transAxes, fontsize=8)
+                continue
+            for place, values in enumerate(found):
                 values = values[~np.isnan(values)]
                 axes.plot(np.full(len(values), place), values, "o", color="#1f6f8b", alpha=0.7, markersize=5)
                 if len(values):
                     axes.plot([place - 0.3, place + 0.3], [values.mean()] * 2, color="#b5442c", linewidth=2)
-            axes.set_title(f"{test_set}, {split} joints", fontsize=10, loc="left")
-            axes.set_xticks(
-                range(len(rows)), [f"{row}\n{paper_score(row)}" for row in rows], fontsize=7, rotation=30
-            )
+            axes.set_xticks(range(len(rows)), labels, fontsize=7, rotation=30)
             axes.set_xlim(-0.6, len(rows) - 0.4)
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", alpha=0.3)
