@@ -7,7 +7,7 @@ PYTHON ?= python3
 PYTHON312 ?= python3.12
 VENV ?= .venv
 UV_VERSION := 0.13.8
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 STAMP := $(VENV)/installed.stamp
 

@@ -1,5 +1,6 @@
 """Keypoints to heatmaps and back."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oasjax.codecs import heatmap
+
+encode = jax.jit(heatmap.encode, static_argnames=("height", "width", "sigma_cells"))
+draw = jax.jit(heatmap.draw, static_argnames=("height", "width", "sigma_cells"))
+decode = jax.jit(heatmap.decode)
 
 
 @settings(max_examples=30, deadline=None)
@@ -16,14 +21,14 @@ from oasjax.codecs import heatmap
 )
 def test_decoding_inverts_encoding_at_sub_pixel_precision(points, sigma):
     points = jnp.asarray([points], jnp.float32)
-    maps = heatmap.encode(points, jnp.ones((1, 3), bool), height=24, width=32, sigma_cells=sigma)
-    decoded, scores = heatmap.decode(maps)
+    maps = encode(points, jnp.ones((1, 3), bool), height=24, width=32, sigma_cells=sigma)
+    decoded, scores = decode(maps)
     np.testing.assert_allclose(decoded, points, atol=2e-3)
     assert (scores > np.exp(-0.25 / sigma**2) - 1e-3).all()
 
 
 def test_a_gaussian_has_peak_one_at_its_joint_and_the_given_width():
-    maps = heatmap.encode(jnp.asarray([[5.0, 3.0]]), jnp.asarray([True]), height=8, width=10, sigma_cells=2.0)
+    maps = encode(jnp.asarray([[5.0, 3.0]]), jnp.asarray([True]), height=8, width=10, sigma_cells=2.0)
     assert maps.shape == (8, 10, 1)
     assert maps[3, 5, 0] == 1.0
     np.testing.assert_allclose(maps[3, 7, 0], np.exp(-0.5), rtol=1e-6)
@@ -33,7 +38,7 @@ def test_a_gaussian_has_peak_one_at_its_joint_and_the_given_width():
 @pytest.mark.parametrize("wild", [np.nan, np.inf, -1e9])
 def test_a_joint_that_is_not_drawn_leaves_a_zero_map_whatever_its_coordinates(wild):
     points = jnp.asarray([[5.0, 3.0], [wild, wild]])
-    maps = heatmap.encode(points, jnp.asarray([True, False]), height=8, width=10, sigma_cells=1.0)
+    maps = encode(points, jnp.asarray([True, False]), height=8, width=10, sigma_cells=1.0)
     assert jnp.isfinite(maps).all()
     assert not maps[..., 1].any()
 
@@ -46,14 +51,14 @@ def test_a_map_that_moves_by_one_cell_keeps_its_first_column():
 def test_only_labelled_joints_on_the_maps_are_drawn():
     points = jnp.asarray([[5.0, 3.0], [5.0, 3.0], [-0.6, 3.0], [9.4, 7.4]])
     labelled = jnp.asarray([True, False, True, True])
-    maps, drawn = heatmap.draw(points, labelled, height=8, width=10, sigma_cells=1.0)
+    maps, drawn = draw(points, labelled, height=8, width=10, sigma_cells=1.0)
     np.testing.assert_array_equal(drawn, [True, False, False, True])
     np.testing.assert_array_equal(maps.any((0, 1)), drawn)
 
 
 def test_a_peak_on_the_border_and_an_all_zero_map_decode_to_finite_points():
     maps = jnp.zeros((1, 6, 6, 2)).at[0, 0, 5, 0].set(1.0)
-    points, scores = heatmap.decode(maps)
+    points, scores = decode(maps)
     np.testing.assert_allclose(points[0, 0], [5, 0])
     np.testing.assert_allclose(points[0, 1], [0, 0])
     np.testing.assert_allclose(scores, [[1, 0]])

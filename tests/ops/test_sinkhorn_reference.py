@@ -13,6 +13,8 @@ from oasjax.ops.sinkhorn import cosine_cost, sinkhorn_loss, sinkhorn_plan
 pytestmark = pytest.mark.golden
 
 # Rows and columns of the files' tables.
+# Dozens of programs, each run a few times: compiled without the passes that take longest.
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 EPSILONS, SWEEPS = (1.0, 0.1, 0.05, 0.01, 0.001), (1, 5, 50, 500)
 MODES = {"": {}, "stopP": {"plan_grad": "stop"}, "debiased": {"debias": True}}
 
@@ -50,8 +52,8 @@ def compiled_loss(mode: str, num_iters: int, with_gradient: bool):
         return sinkhorn_loss(x, y, epsilon=epsilon, num_iters=num_iters, **MODES[mode])
 
     if with_gradient:
-        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
-    return jax.jit(lambda *arguments: (loss(*arguments), ()))
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)), compiler_options=QUICKLY)
+    return jax.jit(lambda *arguments: (loss(*arguments), ()), compiler_options=QUICKLY)
 
 
 @pytest.mark.parametrize("mode", MODES)

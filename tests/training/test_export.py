@@ -31,5 +31,5 @@ def test_the_train_step_lowers_for_gpu_and_tpu_on_a_machine_without_them(tiny_co
     }
     exported = jax.export.export(jax.jit(step), platforms=["cuda", "tpu"])(state, batch)
     assert exported.platforms == ("cuda", "tpu")
-    names = ("loss", "joints", "occlusion", "mimic", "mimic_frozen_critic", "gradient_norm")
+    names = ("loss", "joints", "accuracy", "occlusion", "mimic", "mimic_frozen_critic", "gradient_norm")
     assert len(exported.out_avals) == len(jax.tree.leaves(state)) + len(names)
