@@ -37,6 +37,7 @@ from oasjax.cli.config_files import config_names, find_config, load_config
 from oasjax.config_docstrings import GROUPS, ConfigDocstring, read_docstring
 from oasjax.errors import UserError
 from oasjax.text_table import aligned
+from oasjax.training.workdir import flatten
 from oasjax.training_cost import SUSTAINED_TFLOPS, training_cost
 
 LEGEND = f"""\
@@ -103,18 +104,12 @@ def values_json(config: ConfigDict) -> dict[str, Any]:
 
 def differences(config: ConfigDict) -> dict[str, Any]:
     """Values by dotted key that a config has and `config_sections.pose()` has not."""
-    defaults = _leaves(config_sections.pose())
+    defaults = flatten(config_sections.pose().to_dict())
     return {
-        key: value for key, value in _leaves(config).items() if key not in defaults or value != defaults[key]
+        key: value
+        for key, value in flatten(config.to_dict()).items()
+        if key not in defaults or value != defaults[key]
     }
-
-
-def _leaves(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        leaves |= _leaves(value, f"{key}.") if isinstance(value, ConfigDict) else {key: value}
-    return leaves
 
 
 def _number(text: str) -> float | None:

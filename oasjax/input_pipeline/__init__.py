@@ -43,7 +43,7 @@ from oasjax.input_pipeline.batching import (
 )
 from oasjax.input_pipeline.crop import CropConfig
 from oasjax.input_pipeline.files_source import FilesSource
-from oasjax.input_pipeline.mixture import MappedSource, Mixture
+from oasjax.input_pipeline.mixture import Mixture, with_joints
 
 _DRAWN_SPLITS = ("train", "eval")
 # A split as configs and commands name it -> what data sets call it, the first that one has.
@@ -261,7 +261,7 @@ def open_source(data: ConfigDict, split: str, skeleton: Skeleton | None = None) 
         return _open_mixture(data, skeleton)
     source = _open_split(data, split, "config.data.name")
     num = _num_people(data, split)
-    return _with_joints(FirstPeople(source, num) if num else source, skeleton)
+    return with_joints(FirstPeople(source, num) if num else source, skeleton)
 
 
 def _open_split(data: ConfigDict, split: str, field: str) -> Source:
@@ -295,7 +295,7 @@ def _open_mixture(data: ConfigDict, skeleton: Skeleton | None) -> Source:
         source = _open_split(member, split, "config.data.train_on")
         if data.train_size and name != "synthetic_people":
             source = FirstPeople(source, data.train_size)
-        sources.append(_with_joints(source, skeleton))
+        sources.append(with_joints(source, skeleton))
         skeleton = sources[0].skeleton
     return Mixture(sources)
 
@@ -307,12 +307,6 @@ def _named_split(text: str) -> tuple[str, str]:
     if colon:
         _choose(SPLITS, split, f"The split of {name} in config.data.train_on")
     return name, split or "train"
-
-
-def _with_joints(source: Source, skeleton: Skeleton | None) -> Source:
-    if skeleton is None or source.skeleton.joints == skeleton.joints:
-        return source
-    return MappedSource(source, skeleton)
 
 
 def open_ground_truth(data: ConfigDict, split: str) -> dict[str, Any] | None:

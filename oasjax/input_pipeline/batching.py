@@ -135,7 +135,9 @@ def split_batch(columns: dict[str, np.ndarray]) -> Batch:
     host: dict[str, Any] = {key: columns[key] for key in HOST_KEYS}
     host["image_id"] = [str(image_id) for image_id in columns["image_id"]]
     device = {key: columns[key] for key in DEVICE_KEYS}
-    return device | {key: columns[key] for key in (MAP_KEY,) if key in columns}, host
+    if MAP_KEY in columns:
+        device[MAP_KEY] = columns[MAP_KEY]
+    return device, host
 
 
 def batches_by_threads(

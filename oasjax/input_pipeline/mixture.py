@@ -53,6 +53,13 @@ class MappedSource:
         }
 
 
+def with_joints(source: Source, skeleton: Skeleton | None) -> Source:
+    """The people of a source with the joints of `skeleton`; None: with their own."""
+    if skeleton is None or source.skeleton.joints == skeleton.joints:
+        return source
+    return MappedSource(source, skeleton)
+
+
 class Mixture:
     """The people of several sources, one source after the other.
 

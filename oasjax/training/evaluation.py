@@ -51,12 +51,12 @@ def predict_all(
 
 
 def to_image(
-    points: Float[np.ndarray, "n k 2"], rows: dict[str, np.ndarray], codec: str = "subpixel"
+    points: Float[np.ndarray, "n k 2"], rows: dict[str, np.ndarray], *, whole_pixels: bool
 ) -> Float[np.ndarray, "n k 2"]:
-    """Crop pixels -> pixels of the original pictures; of the codec `hourglass` whole ones."""
+    """Crop pixels -> pixels of the original pictures; cut to whole ones for a codec that says so."""
     pixels = apply_affine(points.astype(np.float64), rows["crop_to_image"].astype(np.float64))
     # The published code counts pixels from 1, and adds that 1 once more after the cut.
-    return hourglass.whole_pixels(pixels + 1.0) if codec == "hourglass" else pixels
+    return hourglass.whole_pixels(pixels + 1.0) if whole_pixels else pixels
 
 
 # A mean needs no more; reading millions of annotations before the first step would only delay it.

@@ -18,7 +18,7 @@ from oasjax.errors import UserError
 from oasjax.input_pipeline import open_eval_batches, open_ground_truth, open_source, open_train_batches
 from oasjax.input_pipeline.batching import Batch, Source
 from oasjax.input_pipeline.crop import CropConfig, MapGrid, crop_config
-from oasjax.input_pipeline.mixture import MappedSource
+from oasjax.input_pipeline.mixture import with_joints
 from oasjax.training import evaluation
 from oasjax.training import workdir as folder
 from oasjax.training.checkpoints import Checkpoints
@@ -92,7 +92,7 @@ def set_up(config: Any, say: Callable[[str], None], splits: Sequence[str] = ("tr
     for split, source in sources.items():
         if not config.data.train_on:
             require_joints(task.skeleton, source.skeleton, f"the {split} split of {config.data.name}")
-    scorer = make_scorer(config, task.skeleton, sources[splits[-1]], splits[-1])
+    scorer = make_scorer(config, task, sources[splits[-1]], splits[-1])
     sources = {split: with_joints(source, task.skeleton) for split, source in sources.items()}
     if config.data.pseudo_labels and "train" in sources:
         sources["train"] = with_pseudo_labels(sources["train"], config.data, say)
@@ -112,11 +112,6 @@ def set_up(config: Any, say: Callable[[str], None], splits: Sequence[str] = ("tr
         eval_crop=crop_config(config.data, scales=tuple(config.eval.scales)),
         say=say,
     )
-
-
-def with_joints(source: Source, skeleton: Skeleton) -> Source:
-    """The people of a source with these joints."""
-    return source if source.skeleton.joints == skeleton.joints else MappedSource(source, skeleton)
 
 
 def check_names_and_numbers(config: Any) -> None:
@@ -147,18 +142,18 @@ def open_people(config: Any, split: str, skeleton: Skeleton | None) -> Source:
     return open_source(data, config.data.eval_split if split == "eval" else split)
 
 
-def make_scorer(config: Any, skeleton: Skeleton, people: Source, split: str) -> Scorer:
+def make_scorer(config: Any, task: Any, people: Source, split: str) -> Scorer:
     """Scores for the people of a split, by their own joints.
 
-    Raises UserError for metrics that they cannot give, and where a model with the joints of `skeleton` lacks
-    some of theirs.
+    Raises UserError for metrics that they cannot give, and where the model of `task` lacks some of their
+    joints.
     """
     own_split = config.data.eval_split if split == "eval" else split
     ground_truth = open_ground_truth(config.data, own_split)
     if ground_truth and split == "eval" and config.data.eval_size:
         numbers = {int(people[n]["image_number"]) for n in range(len(people))}
         ground_truth = first_pictures(ground_truth, numbers)
-    scorer = Scorer(config, skeleton, people.skeleton, ground_truth)
+    scorer = Scorer(config, task.skeleton, people.skeleton, ground_truth, task.codec.whole_pixels)
     if split == "eval":
         scorer.require_metrics(people)
     return scorer

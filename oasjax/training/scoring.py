@@ -39,12 +39,14 @@ class Scorer:
         own_skeleton: the joints that the data set has, and is scored by.
         ground_truth: the annotation file in COCO's form that keypoint AP is measured against; None where
             the data have none.
+        whole_pixels: of the codec that the predictions come from.
     """
 
     config: Any
     skeleton: Skeleton
     own_skeleton: Skeleton
     ground_truth: Mapping[str, Any] | None
+    whole_pixels: bool = False
 
     def __post_init__(self) -> None:
         """Raise UserError unless every joint of the data is one that is predicted."""
@@ -125,7 +127,8 @@ class Scorer:
         self, predicted: Mapping[str, np.ndarray], rows: dict[str, np.ndarray]
     ) -> Float[np.ndarray, "n k 2"]:
         """The data set's own joints as predicted, in pixels of the original pictures."""
-        return to_image(predicted["keypoints"], rows, self.config["target"]["codec"])[:, self.scored]
+        pixels = to_image(predicted["keypoints"], rows, whole_pixels=self.whole_pixels)
+        return pixels[:, self.scored]
 
     def why_not(self, metric: str, people: Iterable[Mapping[str, Any]]) -> str | None:
         """Why people cannot be scored by a metric of METRICS; None where they can.

@@ -224,6 +224,16 @@ def test_a_mixture_with_cutouts_trains_and_is_scored_over_scales(tiny_config, tm
     assert np.isfinite(rows["keypoints"]).all()
 
 
+@pytest.mark.parametrize("codec, expected", [("hourglass", [4.0, 7.0]), ("subpixel", [3.6, 6.2])])
+def test_positions_are_scored_in_whole_pixels_where_the_codec_says_so(tiny_config, codec, expected):
+    scorer = loop.set_up(tiny_config(f"--config.target.codec={codec}"), lambda line: None).scorer
+    rows = {
+        "keypoints": np.broadcast_to(np.float32([3.6, 6.2]), (1, 16, 2)),
+        "crop_to_image": np.float32([[[1, 0, 0], [0, 1, 0]]]),
+    }
+    np.testing.assert_allclose(scorer.in_image(rows, rows)[0, 0], expected, rtol=1e-6)
+
+
 # A published network: nothing but a backbone and a joint head.
 PLAIN = (
     "--config.model.occlusion_head=none",
