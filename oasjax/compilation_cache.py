@@ -6,12 +6,15 @@ leaves three things to its user, which `enable` adds:
 - XLA:CPU code is made for one processor. On another one (a home folder on a cluster, a moved disk)
   it gives warnings or dies of an illegal instruction, so the folder is keyed by jaxlib version,
   platform and the processor's features.
-- The folder grows without bound; here the least recently used entries go first (JAX's own limit).
+- The folder grows without bound. JAX's own limit reads the age of every entry before it writes one, 0.3 s
+  for each little program once there are thousands; here the least recently used entries go at the start.
 - A broken entry (a run that was killed while writing, a full disk) is never replaced: JAX warns,
   compiles, declines to overwrite the entry, and warns again in every later run. Here it is deleted
-  on the first failed read, so that the compilation that follows can store a good one.
+  on the first failed read, so that the compilation that follows can store a good one. Two processes never
+  write at once: their entries could mix.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -27,6 +30,7 @@ from jax._src import compilation_cache as jax_compilation_cache
 from jax.experimental.compilation_cache import compilation_cache as public_compilation_cache
 
 GIB = 1 << 30
+SUFFIX = "-cache"  # of JAX's entries
 
 
 def enable(root: Path | None = None, max_bytes: int = 2 * GIB) -> Path | None:
@@ -38,19 +42,20 @@ def enable(root: Path | None = None, max_bytes: int = 2 * GIB) -> Path | None:
       root: where the folders of all jaxlib versions and processors lie; by default `oasjax/xla` in
         the user's cache folder. A `JAX_COMPILATION_CACHE_DIR` in the environment goes before both
         and is taken as it is, without a folder per processor.
-      max_bytes: size from which the least recently used programs are deleted.
+      max_bytes: above this size the least recently used programs are deleted, now; what this run adds is not
+        counted.
     """
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     folder = Path(chosen) if chosen else (root or user_cache_folder()) / machine_key()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        remove_half_written(folder)
+        delete_least_recently_used(folder, max_bytes)
     except OSError as error:
         warnings.warn(f"compiled programs are not kept: {error}", stacklevel=2)
         return None
-    _delete_entries_that_cannot_be_read()
+    _watch_reads_and_writes()
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", max_bytes)
+    jax.config.update("jax_compilation_cache_max_size", -1)
     # Also what compiles fast: a training run has dozens of such programs, and reading is faster.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
@@ -89,41 +94,55 @@ def processor_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return platform.processor()
 
 
-def remove_half_written(folder: Path) -> None:
-    """Deletes entries without their `-atime` file, left by a process that was killed while writing.
-
-    JAX's eviction reads that file of every entry; one that is missing makes each later write fail.
-    """
+def delete_least_recently_used(folder: Path, max_bytes: int) -> None:
+    """Makes the entries of a folder take up at most `max_bytes`."""
     with _lock(folder):
-        for entry in folder.glob("*-cache"):
-            if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
-                entry.unlink()
+        entries = [(entry.stat(), entry.path) for entry in os.scandir(folder) if entry.name.endswith(SUFFIX)]
+        total = sum(status.st_size for status, _ in entries)
+        for status, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
+            if total <= max_bytes:
+                break
+            os.unlink(path)
+            total -= status.st_size
 
 
 def _lock(folder: Path) -> filelock.BaseFileLock:
-    """JAX's own lock of the folder: no other process reads, writes or evicts while we hold it."""
+    """No other process writes or deletes while we hold it; reading is free."""
     return filelock.FileLock(folder / ".lockfile")
 
 
 @functools.cache  # once per process: `enable` may be called again
-def _delete_entries_that_cannot_be_read() -> None:
-    """Wraps JAX's read of an entry; there is no public place where a failed read can be caught.
+def _watch_reads_and_writes() -> None:
+    """Wraps JAX's read and write of an entry; there is no public place for either.
 
-    (Its warning names the function that was compiled, not the entry, and a program that turns
-    warnings into errors would end there.)
+    (Where a read fails, JAX's warning names the function that was compiled, not the entry, and a program that
+    turns warnings into errors would end there.)
     """
     read = jax_compilation_cache.get_executable_and_time
+    write = jax_compilation_cache.put_executable_and_time
 
     @functools.wraps(read)
     def read_or_delete(cache_key: str, *args, **kwargs):
+        entry = _folder() / f"{cache_key}{SUFFIX}"
         try:
-            return read(cache_key, *args, **kwargs)
-        except TimeoutError:  # the folder's lock is taken: nothing is wrong with the entry
-            raise
+            found = read(cache_key, *args, **kwargs)
         except Exception:
-            folder = Path(jax.config.values["jax_compilation_cache_dir"])
-            with _lock(folder):
-                (folder / f"{cache_key}-cache").unlink(missing_ok=True)
+            with _lock(_folder()):
+                entry.unlink(missing_ok=True)
             return None, None  # JAX's answer for "not there": it compiles and stores
+        # Its time of change tells when it was last used. There may be no entry, or it may be another user's.
+        with contextlib.suppress(OSError):
+            os.utime(entry)
+        return found
+
+    @functools.wraps(write)
+    def write_alone(*args, **kwargs):
+        with _lock(_folder()):
+            write(*args, **kwargs)
 
     jax_compilation_cache.get_executable_and_time = read_or_delete
+    jax_compilation_cache.put_executable_and_time = write_alone
+
+
+def _folder() -> Path:
+    return Path(jax.config.values["jax_compilation_cache_dir"])

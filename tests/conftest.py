@@ -16,7 +16,6 @@ def pytest_configure():
     if folder is not None:
         # Also for the processes that tests start: they read what this one compiled.
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-        os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2 * compilation_cache.GIB)
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 

@@ -77,15 +77,9 @@ def overwrite_with_zeros(entry):
     entry.write_bytes(bytes(entry.stat().st_size))
 
 
-def leave_half_written(entry):
-    """As a process does that is killed between the entry and the file with its time of use."""
-    truncate(entry)
-    entry.with_name(entry.name.replace("-cache", "-atime")).unlink()
-
-
 def test_broken_entries_are_replaced_without_a_warning(filled):
     root, first, folder = filled
-    damages = [truncate, empty, overwrite_with_zeros, leave_half_written]
+    damages = [truncate, empty, overwrite_with_zeros]
     broken = entries(folder)[: len(damages)]
     for damage, entry in zip(damages, broken, strict=True):
         damage(entry)
@@ -95,9 +89,24 @@ def test_broken_entries_are_replaced_without_a_warning(filled):
 
 
 def test_the_least_recently_used_entries_go_when_the_folder_is_full(tmp_path):
-    _, folder = compile_once(tmp_path, max_bytes=4000)
-    kept = sum(entry.stat().st_size for entry in entries(folder))
-    assert 0 < kept <= 4000
+    """In the order of their last use, not of their writing: the oldest of all are read once more."""
+    counts, folder = compile_once(tmp_path)
+    used = {entry.name for entry in entries(folder)}
+    for age, entry in enumerate(entries(folder)):
+        os.utime(entry, (1e9 - age, 1e9 - age))
+    assert compile_once(tmp_path)[0] == {"hits": counts["misses"], "misses": 0}
+    for name, time in (("old-cache", 1.1e9), ("newer-cache", 1.2e9)):
+        (folder / name).write_bytes(bytes(1000))
+        os.utime(folder / name, (time, time))
+
+    def size():
+        return sum(entry.stat().st_size for entry in entries(folder))
+
+    compilation_cache.delete_least_recently_used(folder, size() - 1)
+    assert {entry.name for entry in entries(folder)} == used | {"newer-cache"}
+    compilation_cache.delete_least_recently_used(folder, size() // 2)
+    assert 0 < len(entries(folder)) < len(used)
+    assert compile_once(tmp_path, max_bytes=0)[0] == {"hits": 0, "misses": counts["misses"]}
 
 
 def test_a_folder_named_in_the_environment_is_taken_as_it_is(tmp_path):
