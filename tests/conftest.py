@@ -7,6 +7,15 @@ import pytest
 
 # Before anything imports TensorFlow, which would greet each worker with a screenful.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Before the first program: hundreds are compiled and run a few times each. A third less to wait for where
+# nothing is cached yet; the same XLA, without the passes of LLVM that take longest.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        os.environ.get("XLA_FLAGS", ""),
+    ]
+)
 
 
 def pytest_configure():

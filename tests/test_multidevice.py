@@ -15,7 +15,7 @@ SCRIPTS = sorted(Path(__file__).parent.glob("*/eight_devices.py"))
 def test_eight_forced_devices_equal_one(script):
     """In a process of its own: the number of host devices is fixed when JAX starts."""
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8",
         "JAX_ENABLE_X64": "true",
     }
     run = subprocess.run(

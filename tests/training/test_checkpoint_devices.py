@@ -26,7 +26,9 @@ Checkpoints(Path(sys.argv[1]), keep=1, say=print).save(state, {})
 
 @pytest.mark.multidevice
 def test_params_saved_on_eight_devices_are_plain_arrays_on_one(tmp_path):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    environment = os.environ | {
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
+    }
     subprocess.run([sys.executable, "-c", SAVE, str(tmp_path)], env=environment, check=True, timeout=120)
     variables = restore_params(tmp_path)
     assert isinstance(variables["params"]["kernel"], np.ndarray)
