@@ -22,6 +22,7 @@ from oasjax.input_pipeline.mixture import with_joints
 from oasjax.training import evaluation
 from oasjax.training import workdir as folder
 from oasjax.training.checkpoints import Checkpoints
+from oasjax.training.config_numbers import check_numbers
 from oasjax.training.history import History
 from oasjax.training.mesh import data_mesh, replicated, shard_batch
 from oasjax.training.metrics_log import MetricsLog
@@ -78,11 +79,12 @@ def set_up(config: Any, say: Callable[[str], None], splits: Sequence[str] = ("tr
     "test": their annotations may be the server's secret.
     """
     # As far as it can be checked before the data are read, which may take minutes.
+    check_numbers(config)
+    check_evaluation(config)
     task = None if config.skeleton == FROM_DATA else make_task(config)
     mesh = data_mesh()
     require_divisible(config.train.batch_size, "config.train.batch_size", mesh.size)
     require_divisible(config.eval.batch_size, "config.eval.batch_size", mesh.size)
-    check_names_and_numbers(config)
     say(f"opening {config.data.name} ...")
     sources = {split: open_people(config, split, None if task is None else task.skeleton) for split in splits}
     say(", ".join(f"{len(source)} people {PURPOSES[split]}" for split, source in sources.items()))
@@ -114,11 +116,8 @@ def set_up(config: Any, say: Callable[[str], None], splits: Sequence[str] = ("tr
     )
 
 
-def check_names_and_numbers(config: Any) -> None:
-    """Raise UserError for values that no part of the run could work with."""
-    for name in ("every", "checkpoint_every", "keep_checkpoints"):
-        if config.log[name] < 1:
-            raise UserError(f"config.log.{name} is {config.log[name]}; it must be at least 1")
+def check_evaluation(config: Any) -> None:
+    """Raise UserError for values that no test could work with."""
     for name, choices in (("test_sets", TEST_SETS), ("metrics", METRICS)):
         if not config.eval[name] or set(config.eval[name]) - set(choices):
             raise UserError(

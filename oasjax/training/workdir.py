@@ -63,8 +63,8 @@ def check_config(workdir: Path, config: Any) -> None:
     for key in sorted(before.keys() | now.keys()):
         if not key.startswith(FREE) and before.get(key) != now.get(key):
             raise UserError(
-                f"{workdir} was begun with another config: {key} is {before.get(key)} there and"
-                f" {now.get(key)} now; use another --workdir, or the first config"
+                f"{workdir} was begun with another config: {key} is {before.get(key)!r} there and"
+                f" {now.get(key)!r} now; use another --workdir, or the first config"
             )
 
 

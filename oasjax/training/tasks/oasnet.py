@@ -85,6 +85,9 @@ class OASNetTask:
         check_choice("config.train.batch_norm", train["batch_norm"], PASSES)
         check_choice("config.loss.branches", loss["branches"], SUPERVISED)
         check_choice("config.loss.reduction", loss["reduction"], REDUCTIONS)
+        joints = self.skeleton.num_joints
+        if loss["hard_joints"] > joints:
+            raise ValueError(f"config.loss.hard_joints is {loss['hard_joints']}; there are {joints} joints")
         for section, patches in (("augment", self._patches()), ("eval", self.config["eval"]["patches"])):
             try:
                 occluders.check_settings(**patches)
