@@ -34,7 +34,8 @@ def make_schedule(optimizer: Any, num_steps: int) -> optax.Schedule:
     """
     name = optimizer["schedule"]["name"]
     if name not in SCHEDULES:
-        raise UserError(f"config.optimizer.schedule.name is '{name}'; choose one of {sorted(SCHEDULES)}")
+        choices = ", ".join(sorted(SCHEDULES))
+        raise UserError(f"config.optimizer.schedule.name is '{name}'; choose one of {choices}")
     warmup = optimizer["schedule"]["warmup_steps"]
     if not 0 <= warmup < num_steps:
         raise UserError(
@@ -55,7 +56,7 @@ def make_optimizer(optimizer: Any, num_steps: int) -> optax.GradientTransformati
     """
     name = optimizer["name"]
     if name not in OPTIMIZERS:
-        raise UserError(f"config.optimizer.name is '{name}'; choose one of {sorted(OPTIMIZERS)}")
+        raise UserError(f"config.optimizer.name is '{name}'; choose one of {', '.join(sorted(OPTIMIZERS))}")
     return optax.chain(
         optax.add_decayed_weights(optimizer["weight_decay"]),
         OPTIMIZERS[name](),

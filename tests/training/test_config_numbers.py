@@ -40,7 +40,7 @@ def test_each_published_config_passes():
         ("data.rotation_probability", 2.0, "it must lie between 0 and 1"),
         ("loss.factor", -0.5, "it must be at least 0"),
         ("data.padding", 0.0, r"it must be at least 0\.1"),
-        ("train.num_steps", -1, "it must be at least 0"),
+        ("train.num_steps", 0, "it must be at least 1"),
         ("target.sigma_cells", math.nan, "it must be a finite number"),
         ("optimizer.learning_rate", math.inf, "it must be a finite number"),
     ],

@@ -15,7 +15,7 @@ TASKS = {"oasnet": OASNetTask}
 def make_task(config: Any) -> OASNetTask:
     """Task of a config. Raises UserError for an unknown name."""
     if config["task"] not in TASKS:
-        raise UserError(f"config.task is '{config['task']}'; choose one of {sorted(TASKS)}")
+        raise UserError(f"config.task is '{config['task']}'; choose one of {', '.join(sorted(TASKS))}")
     return TASKS[config["task"]](config)
 
 
