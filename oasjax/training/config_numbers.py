@@ -3,10 +3,12 @@
 import math
 from typing import Any
 
+import jax
+
 from oasjax.errors import UserError
 from oasjax.training.workdir import flatten
 
-# Lowest and highest value by dotted key.
+# Lowest and highest value by dotted key; of a tuple, each of its numbers.
 BOUNDS = {
     **dict.fromkeys(
         (
@@ -15,6 +17,7 @@ BOUNDS = {
             "data.rotation_probability",
             "eval.oks_nms",
             "loss.mimic.critic.ema_decay",
+            "optimizer.schedule.boundaries",
         ),
         (0, 1),
     ),
@@ -40,6 +43,7 @@ BOUNDS = {
     ),
     **dict.fromkeys(
         (
+            "data.input_size_wh",
             "log.checkpoint_every",
             "log.every",
             "log.keep_checkpoints",
@@ -47,6 +51,9 @@ BOUNDS = {
             "model.hourglass.features",
             "model.hourglass.num_blocks",
             "model.hourglass.stem_features",
+            "model.hrnet.blocks",
+            "model.hrnet.channels",
+            "model.hrnet.modules",
             "train.num_steps",
         ),
         (1, math.inf),
@@ -57,13 +64,22 @@ BOUNDS = {
 
 
 def check_numbers(config: Any) -> None:
-    """Raise UserError for a number beyond BOUNDS, and for one that is not finite."""
+    """Raise UserError for a number beyond BOUNDS, one that is not finite, and crops without a size."""
     for key, value in flatten(config.to_dict()).items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        lowest, highest = BOUNDS.get(key, (-math.inf, math.inf))
-        if not math.isfinite(value):
-            raise UserError(f"config.{key} is {value}; it must be a finite number")
-        if not lowest <= value <= highest:
-            wanted = f"be at least {lowest}" if highest == math.inf else f"lie between {lowest} and {highest}"
-            raise UserError(f"config.{key} is {value}; it must {wanted}")
+        subject = "its numbers" if isinstance(value, tuple | list) else "it"
+        for number in jax.tree.leaves(value):
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            lowest, highest = BOUNDS.get(key, (-math.inf, math.inf))
+            if not math.isfinite(number):
+                raise UserError(f"config.{key} is {value}; {subject} must be finite")
+            if not lowest <= number <= highest:
+                wanted = (
+                    f"be at least {lowest}" if highest == math.inf else f"lie between {lowest} and {highest}"
+                )
+                raise UserError(f"config.{key} is {value}; {subject} must {wanted}")
+    size_wh = config.data.input_size_wh
+    if len(size_wh) != 2 or not all(isinstance(side, int) for side in size_wh):
+        raise UserError(
+            f"config.data.input_size_wh is {size_wh}; it must be a width and a height in whole pixels"
+        )

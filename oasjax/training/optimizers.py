@@ -1,5 +1,6 @@
 """Optimizers that step exactly as torch's, and learning-rate schedules."""
 
+from collections import Counter
 from typing import Any
 
 import optax
@@ -15,8 +16,10 @@ OPTIMIZERS = {
 
 def step_schedule(learning_rate: float, num_steps: int, schedule: Any) -> optax.Schedule:
     """Divide by 1 / factor at each of `boundaries`, given as fractions of the run."""
-    drops = {round(fraction * num_steps): schedule["factor"] for fraction in schedule["boundaries"]}
-    return optax.piecewise_constant_schedule(learning_rate, drops)
+    # In a short run several may fall on one step.
+    drops = Counter(round(fraction * num_steps) for fraction in schedule["boundaries"])
+    factors = {step: schedule["factor"] ** times for step, times in drops.items()}
+    return optax.piecewise_constant_schedule(learning_rate, factors)
 
 
 def cosine_schedule(learning_rate: float, num_steps: int, schedule: Any) -> optax.Schedule:

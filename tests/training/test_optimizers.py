@@ -71,6 +71,12 @@ def test_the_step_schedule_drops_at_fractions_of_the_run_after_the_warm_up():
     )
 
 
+def test_drops_that_fall_on_one_step_of_a_short_run_all_count():
+    schedule = {"name": "step", "warmup_steps": 0, "boundaries": (0.55, 0.6, 0.95), "factor": 0.1}
+    rate = make_schedule(settings("adam", schedule=schedule), 4)
+    np.testing.assert_allclose([rate(1), rate(2), rate(4)], [1e-2, 1e-4, 1e-5], rtol=1e-5)
+
+
 def test_the_cosine_ends_at_its_factor():
     schedule = {"name": "cosine", "warmup_steps": 0, "boundaries": (), "factor": 0.01}
     rate = make_schedule(settings("adam", schedule=schedule), 100)
