@@ -57,7 +57,7 @@ class Study:
         input_side: of the crop, in pixels.
         features, depth, num_stacks: of the hourglass.
         render_size, train_size, eval_size: of drawn people; LSP-extended is taken whole.
-        warmup_steps: of the learning rate.
+        warmup_steps: of the learning rate; at most a tenth of the run.
         learning_rate: Adam's.
         occlusion_weight: lambda_o. The paper has 1, under which so small a network learns joints less well.
     """
@@ -162,7 +162,10 @@ def study_config(row: str, seed: int, study: Study, out: Path) -> ConfigDict:
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = study.learning_rate
     config.optimizer.schedule.update(
-        name="cosine", warmup_steps=study.warmup_steps, boundaries=(), factor=0.01
+        name="cosine",
+        warmup_steps=min(study.warmup_steps, study.num_steps // 10),
+        boundaries=(),
+        factor=0.01,
     )
     # 8 people where the row has the usual 16.
     config.train.batch_size = published.train.batch_size // 2
@@ -191,6 +194,11 @@ def run(row: str, seed: int, study: Study, out: Path) -> list[Score]:
     Raises KeyboardInterrupt where a signal ended the run early; UserError for what the user can mend.
     """
     config = study_config(row, seed, study, out)
+    teacher = config.train.teacher
+    if teacher and not Path(teacher).exists():
+        raise UserError(
+            f"{row} learns from the run {Path(teacher).name}, which is not there: name er before it"
+        )
     start = time.perf_counter()
 
     def scores(row: str, sections: dict[str, dict[str, Any]]) -> Iterator[Score]:
@@ -386,6 +394,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="by default runs/ablation_DATA")
     parser.add_argument("--resume", action="store_true", help="go on with the study in --out")
     options = parser.parse_args(argv)
+    if options.steps is not None and options.steps < 1:
+        parser.error(f"--steps is {options.steps}; it must be at least 1")
     settings = asdict(STUDIES[options.data])
     study = Study(**settings | ({"num_steps": options.steps} if options.steps else {}))
     out = options.out or ROOT / "runs" / f"ablation_{options.data}"

@@ -161,6 +161,27 @@ def test_an_unknown_row_or_data_set_lists_what_there_is(words, capsys):
     assert stopped.value.code == 2 and "choose from" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("steps", ["0", "-5"])
+def test_a_study_without_steps_is_refused(steps, capsys):
+    with pytest.raises(SystemExit) as stop:
+        ablation.main(["--rows", "ot", "--steps", steps])
+    assert stop.value.code == 2 and f"--steps is {steps}; it must be at least 1" in capsys.readouterr().err
+
+
+def test_distillation_needs_its_teacher_first(tmp_path, capsys):
+    command = ["--rows", "distill", "er", "--data", "lsp_extended", "--seeds", "7", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        ablation.main(command)
+    assert "distill learns from the run er_seed7, which is not there: name er" in capsys.readouterr().err
+
+
+def test_the_warm_up_of_a_short_study_is_a_tenth_of_it(tmp_path):
+    schedules = [
+        ablation.study_config("ot", 0, Study(num_steps=n), tmp_path).optimizer.schedule for n in (20, 5000)
+    ]
+    assert [schedule.warmup_steps for schedule in schedules] == [2, Study().warmup_steps]
+
+
 def test_a_run_that_diverges_is_told_and_counted(monkeypatch, tmp_path):
     def diverge(*args, **kwargs):
         raise ablation.NonFiniteLossError("loss is nan at step 2")
