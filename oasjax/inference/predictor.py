@@ -60,8 +60,11 @@ class Predictor:
         Raises:
             UserError: an unreadable picture, a box without area or off its picture, or a model
                 whose output is not finite.
-            ValueError: an array that is no picture; boxes and images that differ in number.
+            ValueError: one picture in place of a list; an array that is no picture; boxes and images that
+                differ in number.
         """
+        if isinstance(images, str | Path) or (isinstance(images, np.ndarray) and images.ndim == 3):
+            raise ValueError("images is a single picture; pass a list of pictures: predict([picture])")
         if boxes is not None and len(boxes) != len(images):
             raise ValueError(f"{len(boxes)} lists of boxes for {len(images)} images")
         sizes: list[tuple[str, int, int]] = []

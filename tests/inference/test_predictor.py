@@ -128,6 +128,12 @@ def test_an_array_that_is_no_picture_is_a_value_error():
         predictor().predict([picture(5, 5)], [[], []])
 
 
+def test_a_single_picture_in_place_of_a_list_is_a_value_error():
+    """A path must not be taken as a list of letters."""
+    with pytest.raises(ValueError, match="pass a list of pictures"):
+        predictor().predict("person.png")
+
+
 def test_a_model_that_gives_nan_is_reported_as_broken():
     def broken(images):
         output = BrightestPixel()(images)
